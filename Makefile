@@ -1,0 +1,49 @@
+# relay: make, make check, make install PREFIX= DESTDIR=, make uninstall, make clean
+
+PREFIX   = /usr/local
+BINDIR   = $(PREFIX)/bin
+MANDIR   = $(PREFIX)/share/man
+
+# A static musl binary starts three times as fast as a dynamic one: the default
+# where musl-gcc is there. `make CC=cc` takes the system's compiler and library.
+MUSL    != command -v musl-gcc || true
+ifeq ($(origin CC),default)
+CC      := $(or $(MUSL),cc)
+endif
+ifeq ($(notdir $(CC)),musl-gcc)
+LINK     = -static -no-pie
+PIE      = -fno-pie
+endif
+
+CFLAGS   = -O2
+WARNINGS = -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes
+COMPILE  = $(CC) -std=c11 -D_GNU_SOURCE $(WARNINGS) $(PIE) -pthread $(CPPFLAGS) $(CFLAGS)
+
+all: relay
+
+relay: relay.o proxyhdr.o
+	$(CC) $(LINK) -pthread $(LDFLAGS) -o $@ relay.o proxyhdr.o
+	@echo "relay: built with $(CC), $(if $(LINK),static,the system's C library)"
+
+relay.o: relay.c proxyhdr.h Makefile
+	$(COMPILE) -c -o $@ relay.c
+
+proxyhdr.o: proxyhdr.c proxyhdr.h Makefile
+	$(COMPILE) -c -o $@ proxyhdr.c
+
+check: all
+	sh tests/run.sh
+
+install: all
+	mkdir -p $(DESTDIR)$(BINDIR) $(DESTDIR)$(MANDIR)/man1
+	install -m 755 relay $(DESTDIR)$(BINDIR)/relay
+	install -m 644 relay.1 $(DESTDIR)$(MANDIR)/man1/relay.1
+
+uninstall:
+	rm -f $(DESTDIR)$(BINDIR)/relay $(DESTDIR)$(MANDIR)/man1/relay.1
+
+clean:
+	rm -f relay relay.o proxyhdr.o
+	rm -rf tests/build
+
+.PHONY: all check install uninstall clean

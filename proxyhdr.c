@@ -1,0 +1,606 @@
+/* proxyhdr: build and parse PROXY protocol headers. See proxyhdr.h.
+ *
+ * Copyright (c) 2026 The relay authors. SPDX-License-Identifier: ISC
+ *
+ * Addresses are read and written here, not by inet_pton and inet_ntop: what is
+ * accepted must not depend on the C library, and musl's inet_ntop is a printf.
+ */
+#include "proxyhdr.h"
+
+#include <stdint.h>
+#include <string.h>
+
+enum {
+	V2_FIXED = 16,      /* signature, version and command, family, length */
+	UNIX_LEN = 108,     /* PROXY spec 2.2: of a UNIX address, always */
+	TLV_FIXED = 3       /* type, length */
+};
+
+static const unsigned char v2_signature[12] = {
+	0x0D, 0x0A, 0x0D, 0x0A, 0x00, 0x0D, 0x0A, 0x51, 0x55, 0x49, 0x54, 0x0A
+};
+static const char v1_signature[] = "PROXY ";
+
+static size_t min(size_t a, size_t b)
+{
+	return a < b ? a : b;
+}
+
+static unsigned get16(const unsigned char *p)
+{
+	return (unsigned)p[0] << 8 | p[1];
+}
+
+static void put16(unsigned char *p, size_t n)
+{
+	p[0] = (unsigned char)(n >> 8);
+	p[1] = (unsigned char)n;
+}
+
+static uint32_t get32(const unsigned char *p)
+{
+	return (uint32_t)get16(p) << 16 | get16(p + 2);
+}
+
+/* CRC32c (Castagnoli, reflected) of the header, its own four bytes at `field`
+ * taken as zero. RFC 4960 appendix B, four bits at a time. */
+static uint32_t crc32c(const unsigned char *p, size_t len, size_t field)
+{
+	static const uint32_t table[16] = {
+		0x00000000, 0x105EC76F, 0x20BD8EDE, 0x30E349B1,
+		0x417B1DBC, 0x5125DAD3, 0x61C69362, 0x7198540D,
+		0x82F63B78, 0x92A8FC17, 0xA24BB5A6, 0xB21572C9,
+		0xC38D26C4, 0xD3D3E1AB, 0xE330A81A, 0xF36E6F75
+	};
+	uint32_t crc = 0xFFFFFFFF;
+	size_t i;
+
+	for (i = 0; i < len; i++) {
+		crc ^= i - field < 4 ? 0 : p[i];
+		crc = crc >> 4 ^ table[crc & 15];
+		crc = crc >> 4 ^ table[crc & 15];
+	}
+	return ~crc;
+}
+
+/* ---- reading text: each takes p..end, returns where it stopped, or NULL ---- */
+
+/* A decimal number without leading zeros, up to max. */
+static const char *read_number(const char *p, const char *end, unsigned max, unsigned *n)
+{
+	const char *start = p;
+
+	for (*n = 0; p < end && *p >= '0' && *p <= '9'; p++) {
+		*n = *n * 10 + (unsigned)(*p - '0');
+		if (*n > max)
+			return NULL;
+	}
+	return p == start || (*start == '0' && p - start > 1) ? NULL : p;
+}
+
+static const char *read_ip4(const char *p, const char *end, unsigned char *ip)
+{
+	unsigned n;
+	int i;
+
+	for (i = 0; i < 4; i++) {
+		if (i > 0 && (p == end || *p++ != '.'))
+			return NULL;
+		if ((p = read_number(p, end, 255, &n)) == NULL)
+			return NULL;
+		ip[i] = (unsigned char)n;
+	}
+	return p;
+}
+
+static int hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	if (c >= 'A' && c <= 'F')
+		return c - 'A' + 10;
+	return -1;
+}
+
+/* RFC 4291 2.2: eight groups of up to four digits, one `::` for one or more of
+ * zeros, the last two groups perhaps as an IPv4 address. */
+static const char *read_ip6(const char *p, const char *end, unsigned char *ip)
+{
+	int len = 0, gap = -1;
+
+	if (end - p >= 2 && p[0] == ':' && p[1] == ':') {
+		gap = 0;
+		p += 2;
+	}
+	while (len < 16) {
+		const char *start = p;
+		unsigned group = 0;
+
+		while (p < end && p - start < 4 && hex_digit(*p) >= 0)
+			group = group << 4 | (unsigned)hex_digit(*p++);
+		if (p == start) {
+			if (gap != len)
+				return NULL;
+			break;
+		}
+		if (p < end && *p == '.') {
+			if (len > 12 || (p = read_ip4(start, end, ip + len)) == NULL)
+				return NULL;
+			len += 4;
+			break;
+		}
+		put16(ip + len, group);
+		len += 2;
+		if (p == end || *p != ':' || len == 16)
+			break;
+		if (++p < end && *p == ':') {
+			if (gap >= 0)
+				return NULL;
+			gap = len;
+			p++;
+		}
+	}
+	if ((len == 16) != (gap < 0))
+		return NULL;
+	if (gap >= 0) {
+		memmove(ip + 16 - (len - gap), ip + gap, (size_t)(len - gap));
+		memset(ip + gap, 0, (size_t)(16 - len));
+	}
+	return p;
+}
+
+/* ---- writing text: each returns where it stopped ---- */
+
+static char *write_number(char *p, unsigned n)
+{
+	char digits[5];
+	int i = 0;
+
+	do
+		digits[i++] = (char)('0' + n % 10);
+	while ((n /= 10) > 0);
+	while (i > 0)
+		*p++ = digits[--i];
+	return p;
+}
+
+static char *write_ip4(char *p, const unsigned char *ip)
+{
+	int i;
+
+	for (i = 0; i < 4; i++) {
+		if (i > 0)
+			*p++ = '.';
+		p = write_number(p, ip[i]);
+	}
+	return p;
+}
+
+/* RFC 5952, but IPv4-mapped addresses in hex too: PROXY spec 2.1 knows only
+ * groups of hexadecimal digits. */
+static char *write_ip6(char *p, const unsigned char *ip)
+{
+	static const char hex[] = "0123456789abcdef";
+	int i, shift, gap = -1, gap_len = 1, run = 0;
+
+	for (i = 0; i < 8; i++) {
+		run = get16(ip + 2 * i) == 0 ? run + 1 : 0;
+		if (run > gap_len) {
+			gap_len = run;
+			gap = i + 1 - run;
+		}
+	}
+	for (i = 0; i < 8; i++) {
+		unsigned group = get16(ip + 2 * i);
+
+		if (i == gap) {
+			*p++ = ':';
+			i += gap_len - 1;
+			if (i == 7)
+				*p++ = ':';
+			continue;
+		}
+		if (i > 0)
+			*p++ = ':';
+		for (shift = 12; shift > 0 && group >> shift == 0; shift -= 4)
+			;
+		for (; shift >= 0; shift -= 4)
+			*p++ = hex[group >> shift & 15];
+	}
+	return p;
+}
+
+/* ---- parsing ---- */
+
+static int parse_v1_addresses(struct proxyhdr *hdr, const char *p, const char *end, int family)
+{
+	union proxyhdr_addr *addr[2];
+	unsigned port;
+	int i;
+
+	addr[0] = &hdr->src;
+	addr[1] = &hdr->dst;
+	for (i = 0; i < 2; i++) {
+		addr[i]->sa.sa_family = (sa_family_t)family;
+		if (family == AF_INET)
+			p = read_ip4(p, end, (unsigned char *)&addr[i]->in.sin_addr);
+		else
+			p = read_ip6(p, end, addr[i]->in6.sin6_addr.s6_addr);
+		if (p == NULL || p == end || *p++ != ' ')
+			return PROXYHDR_EADDRESS;
+	}
+	for (i = 0; i < 2; i++) {
+		if (i > 0 && (p == end || *p++ != ' '))
+			return PROXYHDR_EPORT;
+		if ((p = read_number(p, end, 65535, &port)) == NULL)
+			return PROXYHDR_EPORT;
+		if (family == AF_INET)
+			put16((unsigned char *)&addr[i]->in.sin_port, port);
+		else
+			put16((unsigned char *)&addr[i]->in6.sin6_port, port);
+	}
+	return p == end ? 1 : PROXYHDR_EPORT;
+}
+
+/* The length of the line with its CR LF. PROXY spec 2.1: a CR or LF alone ends
+ * no line. No address can hold one either, so there it is refused at once;
+ * what follows UNKNOWN is ignored, whatever it is. */
+static int v1_line(const char *line, size_t len, int unknown)
+{
+	size_t i, max = min(len, PROXYHDR_V1_MAX);
+
+	for (i = 0; i < max; i++) {
+		if (line[i] == '\r' && i + 1 < max && line[i + 1] == '\n')
+			return (int)i + 2;
+		if (!unknown && (line[i] == '\n' || (line[i] == '\r' && i + 1 < max)))
+			return PROXYHDR_ELINE;
+	}
+	return len < PROXYHDR_V1_MAX ? 0 : PROXYHDR_ELINE;
+}
+
+static int parse_v1(struct proxyhdr *hdr, const char *line, size_t len)
+{
+	static const struct { char text[8]; size_t len; int family; } protocols[] = {
+		{ "TCP4 ", 5, AF_INET },
+		{ "TCP6 ", 5, AF_INET6 },
+		{ "UNKNOWN", 7, AF_UNSPEC }
+	};
+	size_t i, start = sizeof v1_signature - 1, have = len - start;
+	int n, line_len, family;
+
+	for (i = 0; i < 3; i++)
+		if (memcmp(line + start, protocols[i].text,
+		           min(have, protocols[i].len)) == 0)
+			break;
+	if (i == 3)
+		return PROXYHDR_EPROTOCOL;
+	if (have <= protocols[i].len)
+		return 0;
+	family = protocols[i].family;
+	start += protocols[i].len;
+	if (family == AF_UNSPEC && line[start] != ' ' && line[start] != '\r')
+		return PROXYHDR_EPROTOCOL;
+
+	line_len = v1_line(line, len, family == AF_UNSPEC);
+	if (line_len <= 0)
+		return line_len;
+	hdr->version = 1;
+	hdr->command = PROXYHDR_PROXY;
+	if (family == AF_UNSPEC)
+		/* "UNKNOWN\r..." that goes on: the CR was not the line's end */
+		return line[start] == '\r' && line_len != (int)start + 2 ?
+		       PROXYHDR_ELINE : line_len;
+	hdr->transport = PROXYHDR_STREAM;
+	n = parse_v1_addresses(hdr, line + start, line + line_len - 2, family);
+	return n < 0 ? n : line_len;
+}
+
+/* The bytes that a family's two addresses take. */
+static size_t v2_addresses_len(int family)
+{
+	switch (family) {
+	case AF_INET:
+		return 12;
+	case AF_INET6:
+		return 36;
+	case AF_UNIX:
+		return 2 * UNIX_LEN;
+	default:
+		return 0;
+	}
+}
+
+static void parse_v2_addresses(struct proxyhdr *hdr, const unsigned char *p, int family)
+{
+	hdr->src.sa.sa_family = hdr->dst.sa.sa_family = (sa_family_t)family;
+	if (family == AF_INET) {
+		memcpy(&hdr->src.in.sin_addr, p, 4);
+		memcpy(&hdr->dst.in.sin_addr, p + 4, 4);
+		memcpy(&hdr->src.in.sin_port, p + 8, 2);
+		memcpy(&hdr->dst.in.sin_port, p + 10, 2);
+	} else if (family == AF_INET6) {
+		memcpy(&hdr->src.in6.sin6_addr, p, 16);
+		memcpy(&hdr->dst.in6.sin6_addr, p + 16, 16);
+		memcpy(&hdr->src.in6.sin6_port, p + 32, 2);
+		memcpy(&hdr->dst.in6.sin6_port, p + 34, 2);
+	} else {
+		/* sun_path has 108 bytes on Linux, fewer elsewhere */
+		size_t len = min(sizeof hdr->src.un.sun_path, UNIX_LEN);
+
+		memcpy(hdr->src.un.sun_path, p, len);
+		memcpy(hdr->dst.un.sun_path, p + UNIX_LEN, len);
+	}
+}
+
+/* Whether these bytes are TLVs to the end. */
+static int are_tlvs(const unsigned char *p, size_t len)
+{
+	struct proxyhdr_tlv tlv;
+	int n;
+
+	for (; (n = proxyhdr_tlv(&tlv, p, len)) > 0; p += n)
+		len -= (size_t)n;
+	return n == 0;
+}
+
+/* Checks the TLVs of the header buf[0..len), which begin at `at`. Returns 0 or
+ * what is wrong. */
+static int check_tlvs(const unsigned char *buf, size_t at, size_t len)
+{
+	struct proxyhdr_tlv tlv;
+	int n, checksums = 0;
+
+	while ((n = proxyhdr_tlv(&tlv, buf + at, len - at)) > 0) {
+		if (tlv.type == PROXYHDR_CRC32C) {
+			if (tlv.len != 4 || ++checksums > 1 || get32(tlv.value) !=
+			    crc32c(buf, len, at + TLV_FIXED))
+				return PROXYHDR_ECRC32C;
+		} else if (tlv.type == PROXYHDR_UNIQUE_ID) {
+			if (tlv.len > PROXYHDR_UNIQUE_ID_MAX)
+				return PROXYHDR_EUNIQUEID;
+		}
+		at += (size_t)n;
+	}
+	return n;
+}
+
+static int parse_v2(struct proxyhdr *hdr, const unsigned char *buf, size_t len)
+{
+	static const int families[4] = { AF_UNSPEC, AF_INET, AF_INET6, AF_UNIX };
+	size_t total, tlvs;
+	unsigned command, family, transport;
+	int n;
+
+	if (len > 12 && buf[12] >> 4 != 2)
+		return PROXYHDR_EVERSION;
+	if (len > 12 && (buf[12] & 15) > PROXYHDR_PROXY)
+		return PROXYHDR_ECOMMAND;
+	if (len <= 13)
+		return 0;
+	command = buf[12] & 15;
+	family = buf[13] >> 4;
+	transport = buf[13] & 15;
+	if (command == PROXYHDR_PROXY && family > 3)
+		return PROXYHDR_EFAMILY;
+	if (command == PROXYHDR_PROXY && transport > PROXYHDR_DGRAM)
+		return PROXYHDR_ETRANSPORT;
+	if (len < V2_FIXED)
+		return 0;
+	total = V2_FIXED + get16(buf + 14);
+	/* PROXY spec 2.2: LOCAL's family is ignored, its block discarded */
+	if (command == PROXYHDR_LOCAL && buf[13] != 0)
+		tlvs = total;
+	else
+		tlvs = V2_FIXED + v2_addresses_len(families[family]);
+	if (total < tlvs)
+		return PROXYHDR_ELENGTH;
+	if (len < total)
+		return 0;
+
+	if (tlvs == V2_FIXED && !are_tlvs(buf + tlvs, total - tlvs))
+		tlvs = total;
+	if ((n = check_tlvs(buf, tlvs, total)) < 0)
+		return n;
+	hdr->version = 2;
+	hdr->command = command == PROXYHDR_LOCAL ? PROXYHDR_LOCAL : PROXYHDR_PROXY;
+	if (command == PROXYHDR_PROXY && family > 0 && transport > 0) {
+		hdr->transport = transport == PROXYHDR_STREAM ? PROXYHDR_STREAM : PROXYHDR_DGRAM;
+		parse_v2_addresses(hdr, buf + V2_FIXED, families[family]);
+	}
+	hdr->tlvs = buf + tlvs;
+	hdr->tlvs_len = total - tlvs;
+	return (int)total;
+}
+
+int proxyhdr_parse(struct proxyhdr *hdr, const void *buf, size_t len)
+{
+	struct proxyhdr parsed;
+	size_t v1 = sizeof v1_signature - 1, v2 = sizeof v2_signature;
+	int n;
+
+	memset(&parsed, 0, sizeof parsed);
+	if (len == 0)
+		return 0;
+	if (memcmp(buf, v2_signature, min(len, v2)) == 0)
+		n = len < v2 ? 0 : parse_v2(&parsed, (const unsigned char *)buf, len);
+	else if (memcmp(buf, v1_signature, min(len, v1)) == 0)
+		n = len < v1 ? 0 : parse_v1(&parsed, (const char *)buf, len);
+	else
+		n = PROXYHDR_ENOTPROXY;
+	if (n > 0)
+		*hdr = parsed;
+	return n;
+}
+
+int proxyhdr_tlv(struct proxyhdr_tlv *tlv, const void *tlvs, size_t len)
+{
+	const unsigned char *p = (const unsigned char *)tlvs;
+
+	if (len == 0)
+		return 0;
+	if (len < TLV_FIXED || len - TLV_FIXED < get16(p + 1))
+		return PROXYHDR_ETLV;
+	tlv->type = p[0];
+	tlv->len = get16(p + 1);
+	tlv->value = p + TLV_FIXED;
+	return (int)(TLV_FIXED + tlv->len);
+}
+
+/* ---- building ---- */
+
+static int build_v1(char *buf, const struct proxyhdr *hdr)
+{
+	int inet6 = hdr->src.sa.sa_family == AF_INET6;
+	char *p = buf + sizeof v1_signature - 1;
+
+	memcpy(buf, v1_signature, sizeof v1_signature - 1);
+	if (hdr->command == PROXYHDR_LOCAL || hdr->transport != PROXYHDR_STREAM ||
+	    (hdr->src.sa.sa_family != AF_INET && !inet6)) {
+		memcpy(p, "UNKNOWN\r\n", 9);
+		return (int)(p + 9 - buf);
+	}
+	memcpy(p, inet6 ? "TCP6 " : "TCP4 ", 5);
+	p += 5;
+	if (inet6) {
+		p = write_ip6(p, hdr->src.in6.sin6_addr.s6_addr);
+		*p++ = ' ';
+		p = write_ip6(p, hdr->dst.in6.sin6_addr.s6_addr);
+	} else {
+		p = write_ip4(p, (const unsigned char *)&hdr->src.in.sin_addr);
+		*p++ = ' ';
+		p = write_ip4(p, (const unsigned char *)&hdr->dst.in.sin_addr);
+	}
+	*p++ = ' ';
+	p = write_number(p, ntohs(inet6 ? hdr->src.in6.sin6_port : hdr->src.in.sin_port));
+	*p++ = ' ';
+	p = write_number(p, ntohs(inet6 ? hdr->dst.in6.sin6_port : hdr->dst.in.sin_port));
+	*p++ = '\r';
+	*p++ = '\n';
+	return (int)(p - buf);
+}
+
+static int build_v2(unsigned char *buf, const struct proxyhdr *hdr)
+{
+	int family = hdr->command == PROXYHDR_LOCAL ? AF_UNSPEC : hdr->src.sa.sa_family;
+	unsigned char *p = buf + V2_FIXED;
+	unsigned code = 0;
+
+	if (family == AF_INET) {
+		code = 1;
+		memcpy(p, &hdr->src.in.sin_addr, 4);
+		memcpy(p + 4, &hdr->dst.in.sin_addr, 4);
+		memcpy(p + 8, &hdr->src.in.sin_port, 2);
+		memcpy(p + 10, &hdr->dst.in.sin_port, 2);
+	} else if (family == AF_INET6) {
+		code = 2;
+		memcpy(p, &hdr->src.in6.sin6_addr, 16);
+		memcpy(p + 16, &hdr->dst.in6.sin6_addr, 16);
+		memcpy(p + 32, &hdr->src.in6.sin6_port, 2);
+		memcpy(p + 34, &hdr->dst.in6.sin6_port, 2);
+	} else if (family == AF_UNIX) {
+		size_t len = min(sizeof hdr->src.un.sun_path, UNIX_LEN);
+
+		code = 3;
+		memset(p, 0, 2 * UNIX_LEN);
+		memcpy(p, hdr->src.un.sun_path, len);
+		memcpy(p + UNIX_LEN, hdr->dst.un.sun_path, len);
+	}
+	memcpy(buf, v2_signature, sizeof v2_signature);
+	buf[12] = (unsigned char)(0x20 | hdr->command);
+	buf[13] = (unsigned char)(code == 0 ? 0 : code << 4 | hdr->transport);
+	put16(buf + 14, v2_addresses_len(family));
+	return (int)(V2_FIXED + v2_addresses_len(family));
+}
+
+int proxyhdr_build(void *buf, size_t size, const struct proxyhdr *hdr)
+{
+	unsigned char built[PROXYHDR_BUILD_MAX];
+	int n, family = hdr->src.sa.sa_family;
+
+	if ((hdr->version != 1 && hdr->version != 2) || family != hdr->dst.sa.sa_family ||
+	    (family != AF_UNSPEC &&
+	     (v2_addresses_len(family) == 0 || hdr->transport == PROXYHDR_UNSPEC)))
+		return PROXYHDR_EARGUMENT;
+	n = hdr->version == 1 ? build_v1((char *)built, hdr) : build_v2(built, hdr);
+	if ((size_t)n > size)
+		return PROXYHDR_ESPACE;
+	memcpy(buf, built, (size_t)n);
+	return n;
+}
+
+int proxyhdr_add_tlv(void *buf, size_t size, unsigned type, const void *value, size_t len)
+{
+	unsigned char *p = (unsigned char *)buf;
+	size_t total;
+
+	if (type > 255 || size < V2_FIXED ||
+	    memcmp(p, v2_signature, sizeof v2_signature) != 0 || p[12] >> 4 != 2)
+		return PROXYHDR_EARGUMENT;
+	total = V2_FIXED + get16(p + 14);
+	if (size > PROXYHDR_MAX)
+		size = PROXYHDR_MAX;
+	if (size < total + TLV_FIXED || size - total - TLV_FIXED < len)
+		return PROXYHDR_ESPACE;
+	p[total] = (unsigned char)type;
+	put16(p + total + 1, len);
+	if (len > 0)
+		memcpy(p + total + TLV_FIXED, value, len);
+	total += TLV_FIXED + len;
+	put16(p + 14, total - V2_FIXED);
+	return (int)total;
+}
+
+int proxyhdr_add_crc32c(void *buf, size_t size)
+{
+	unsigned char *p = (unsigned char *)buf;
+	int n = proxyhdr_add_tlv(buf, size, PROXYHDR_CRC32C, "\0\0\0", 4);
+	uint32_t crc;
+
+	if (n < 0)
+		return n;
+	p += n - 4;
+	crc = crc32c((const unsigned char *)buf, (size_t)n, (size_t)n - 4);
+	put16(p, crc >> 16);
+	put16(p + 2, crc & 0xFFFF);
+	return n;
+}
+
+const char *proxyhdr_strerror(int error)
+{
+	switch (error) {
+	case PROXYHDR_ENOTPROXY:
+		return "not a PROXY header";
+	case PROXYHDR_ELINE:
+		return "no CR LF within 107 bytes, or a CR or LF alone";
+	case PROXYHDR_EPROTOCOL:
+		return "protocol is none of TCP4, TCP6, UNKNOWN";
+	case PROXYHDR_EADDRESS:
+		return "malformed address";
+	case PROXYHDR_EPORT:
+		return "malformed port";
+	case PROXYHDR_EVERSION:
+		return "version is not 2";
+	case PROXYHDR_ECOMMAND:
+		return "command is neither LOCAL nor PROXY";
+	case PROXYHDR_EFAMILY:
+		return "unknown address family";
+	case PROXYHDR_ETRANSPORT:
+		return "unknown transport protocol";
+	case PROXYHDR_ELENGTH:
+		return "too short for its addresses";
+	case PROXYHDR_ETLV:
+		return "a TLV runs past the header's end";
+	case PROXYHDR_ECRC32C:
+		return "wrong CRC32C";
+	case PROXYHDR_EUNIQUEID:
+		return "unique id is over 128 bytes";
+	case PROXYHDR_ESPACE:
+		return "header does not fit";
+	case PROXYHDR_EARGUMENT:
+		return "these addresses make no header";
+	default:
+		return error < 0 ? "unknown error" : "no error";
+	}
+}

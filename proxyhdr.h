@@ -1,0 +1,135 @@
+/* proxyhdr: build and parse PROXY protocol headers, versions 1 and 2.
+ *
+ * Copyright (c) 2026 The relay authors. SPDX-License-Identifier: ISC
+ *
+ * Two files to drop into any C or C++ program. Pure functions: no I/O, no
+ * allocation, no globals; safe in threads and signal handlers.
+ *
+ * One rule for every return value: a length in bytes (> 0); 0 where there is
+ * not enough yet; a negative enum proxyhdr_error where something is wrong.
+ *
+ * "PROXY spec" is HAProxy's doc/proxy-protocol.txt of 2026-04-27.
+ */
+#ifndef PROXYHDR_H
+#define PROXYHDR_H
+
+#include <stddef.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Sizes in bytes. */
+enum {
+	PROXYHDR_V1_MAX = 107,        /* the longest line, CR LF counted */
+	PROXYHDR_BUILD_MAX = 232,     /* the longest that proxyhdr_build writes */
+	PROXYHDR_MAX = 16 + 65535,    /* the longest header that there is */
+	PROXYHDR_UNIQUE_ID_MAX = 128  /* the longest value of that TLV */
+};
+
+enum proxyhdr_command { PROXYHDR_LOCAL, PROXYHDR_PROXY };
+enum proxyhdr_transport { PROXYHDR_UNSPEC, PROXYHDR_STREAM, PROXYHDR_DGRAM };
+
+/* TLV types, PROXY spec 2.2. */
+enum proxyhdr_type {
+	PROXYHDR_ALPN = 0x01,
+	PROXYHDR_AUTHORITY = 0x02,
+	PROXYHDR_CRC32C = 0x03,
+	PROXYHDR_NOOP = 0x04,
+	PROXYHDR_UNIQUE_ID = 0x05,
+	PROXYHDR_SSL = 0x20,
+	PROXYHDR_NETNS = 0x30
+};
+
+enum proxyhdr_error {
+	PROXYHDR_ENOTPROXY = -1,   /* neither version's first bytes */
+	PROXYHDR_ELINE = -2,       /* v1: no CR LF where one must be */
+	PROXYHDR_EPROTOCOL = -3,   /* v1: not TCP4, TCP6 or UNKNOWN */
+	PROXYHDR_EADDRESS = -4,    /* v1: malformed address */
+	PROXYHDR_EPORT = -5,       /* v1: malformed port */
+	PROXYHDR_EVERSION = -6,    /* v2: version nibble is not 2 */
+	PROXYHDR_ECOMMAND = -7,    /* v2: neither LOCAL nor PROXY */
+	PROXYHDR_EFAMILY = -8,     /* v2: unassigned address family */
+	PROXYHDR_ETRANSPORT = -9,  /* v2: unassigned transport */
+	PROXYHDR_ELENGTH = -10,    /* v2: too short for its addresses */
+	PROXYHDR_ETLV = -11,       /* v2: a TLV ends beyond the header */
+	PROXYHDR_ECRC32C = -12,    /* v2: checksum wrong, malformed or doubled */
+	PROXYHDR_EUNIQUEID = -13,  /* v2: unique id longer than 128 bytes */
+	PROXYHDR_ESPACE = -14,     /* building: does not fit */
+	PROXYHDR_EARGUMENT = -15   /* building: addresses that do not go together */
+};
+
+/* An address as getpeername(2) gives it: network byte order. Of a UNIX socket
+ * all of sun_path counts, padded with NUL: set the union to zero first. */
+union proxyhdr_addr {
+	struct sockaddr sa;
+	struct sockaddr_in in;
+	struct sockaddr_in6 in6;
+	struct sockaddr_un un;
+};
+
+struct proxyhdr {
+	int version;                      /* 1 or 2 */
+	enum proxyhdr_command command;    /* v1: always PROXY */
+	enum proxyhdr_transport transport;
+	/* AF_INET, AF_INET6 or AF_UNIX, the same in both. AF_UNSPEC, with
+	 * transport UNSPEC, for LOCAL, UNKNOWN and UNSPEC: the receiver uses the
+	 * addresses of the connection itself. */
+	union proxyhdr_addr src, dst;
+	/* v2: the TLVs, in the buffer that was parsed; for proxyhdr_tlv. */
+	const unsigned char *tlvs;
+	size_t tlvs_len;
+};
+
+struct proxyhdr_tlv {
+	unsigned type;                /* 0 to 255: see enum proxyhdr_type */
+	const unsigned char *value;   /* in the buffer that was walked */
+	size_t len;
+};
+
+/* Parses the header at the start of buf[0..len), len being what has arrived so
+ * far. Returns the header's length, payload begins there; 0 if more bytes are
+ * needed to tell; or why it is none, as early as that shows. Fills *hdr only
+ * where a length is returned. Takes any length up to PROXYHDR_MAX and checks
+ * every TLV's length, CRC32C and UNIQUE_ID. PROXY spec 2.1, 2.2.
+ *
+ * Of LOCAL, or where family or transport is UNSPEC, the addresses are skipped.
+ * No family says where TLVs begin behind UNSPEC: its block is given as TLVs if
+ * it reads as such to the end (HAProxy sends them so), else it is skipped. */
+int proxyhdr_parse(struct proxyhdr *hdr, const void *buf, size_t len);
+
+/* Reads the TLV at the start of tlvs[0..len). Returns its length, type and
+ * length bytes counted; 0 if len is 0; PROXYHDR_ETLV if it does not fit.
+ * For hdr->tlvs, and for the TLVs inside PROXYHDR_SSL, which begin at byte 5
+ * of its value. PROXY spec 2.2. */
+int proxyhdr_tlv(struct proxyhdr_tlv *tlv, const void *tlvs, size_t len);
+
+/* Writes the header *hdr to buf[0..size), all but its TLVs. Returns its length,
+ * at most PROXYHDR_BUILD_MAX; PROXYHDR_ESPACE; or PROXYHDR_EARGUMENT for a
+ * version that is neither 1 nor 2, unequal or other address families, or
+ * addresses with transport UNSPEC. What v1 cannot say (UNIX, DGRAM, LOCAL,
+ * no addresses) becomes UNKNOWN. LOCAL is written without addresses.
+ * PROXY spec 2.1, 2.2. */
+int proxyhdr_build(void *buf, size_t size, const struct proxyhdr *hdr);
+
+/* Appends a TLV to the v2 header at buf, of size bytes in all. Returns the
+ * header's new length; PROXYHDR_ESPACE if that is over size or PROXYHDR_MAX;
+ * PROXYHDR_EARGUMENT if there is no v2 header or type is over 255.
+ * PROXY spec 2.2. */
+int proxyhdr_add_tlv(void *buf, size_t size, unsigned type,
+                     const void *value, size_t len);
+
+/* Appends the checksum, as proxyhdr_add_tlv does. Call it last: it covers the
+ * whole header as it then is. PROXY spec 2.2.3. */
+int proxyhdr_add_crc32c(void *buf, size_t size);
+
+/* The reason behind a negative return value, in a few words. */
+const char *proxyhdr_strerror(int error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
