@@ -6,7 +6,7 @@ MANDIR   = $(PREFIX)/share/man
 
 # A static musl binary starts three times as fast as a dynamic one: the default
 # where musl-gcc is there. `make CC=cc` takes the system's compiler and library.
-MUSL    != command -v musl-gcc || true
+MUSL    != command -v musl-gcc >/dev/null && echo musl-gcc || true
 ifeq ($(origin CC),default)
 CC      := $(or $(MUSL),cc)
 endif

@@ -13,6 +13,7 @@
 enum {
 	V2_FIXED = 16,      /* signature, version and command, family, length */
 	UNIX_LEN = 108,     /* PROXY spec 2.2: of a UNIX address, always */
+	UNIX_PAIR = 216,    /* source and destination */
 	TLV_FIXED = 3       /* type, length */
 };
 
@@ -184,17 +185,17 @@ static char *write_ip6(char *p, const unsigned char *ip)
 {
 	static const char hex[] = "0123456789abcdef";
 	int i, shift, gap = -1, gap_len = 1, run = 0;
+	unsigned group[8];
 
-	for (i = 0; i < 8; i++) {
-		run = get16(ip + 2 * i) == 0 ? run + 1 : 0;
+	for (i = 0; i < 8; i++, ip += 2) {
+		group[i] = get16(ip);
+		run = group[i] == 0 ? run + 1 : 0;
 		if (run > gap_len) {
 			gap_len = run;
 			gap = i + 1 - run;
 		}
 	}
 	for (i = 0; i < 8; i++) {
-		unsigned group = get16(ip + 2 * i);
-
 		if (i == gap) {
 			*p++ = ':';
 			i += gap_len - 1;
@@ -204,10 +205,10 @@ static char *write_ip6(char *p, const unsigned char *ip)
 		}
 		if (i > 0)
 			*p++ = ':';
-		for (shift = 12; shift > 0 && group >> shift == 0; shift -= 4)
+		for (shift = 12; shift > 0 && group[i] >> shift == 0; shift -= 4)
 			;
 		for (; shift >= 0; shift -= 4)
-			*p++ = hex[group >> shift & 15];
+			*p++ = hex[group[i] >> shift & 15];
 	}
 	return p;
 }
@@ -306,7 +307,7 @@ static size_t v2_addresses_len(int family)
 	case AF_INET6:
 		return 36;
 	case AF_UNIX:
-		return 2 * UNIX_LEN;
+		return UNIX_PAIR;
 	default:
 		return 0;
 	}
@@ -503,7 +504,7 @@ static int build_v2(unsigned char *buf, const struct proxyhdr *hdr)
 		size_t len = min(sizeof hdr->src.un.sun_path, UNIX_LEN);
 
 		code = 3;
-		memset(p, 0, 2 * UNIX_LEN);
+		memset(p, 0, UNIX_PAIR);
 		memcpy(p, hdr->src.un.sun_path, len);
 		memcpy(p + UNIX_LEN, hdr->dst.un.sun_path, len);
 	}

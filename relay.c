@@ -94,6 +94,8 @@ static unsigned char buffers[2][BUFFER_SIZE];
 
 /* ---- messages ---- */
 
+enum log_target { UNDECIDED, STDERR, JOURNAL, SYSLOG };
+
 struct line {
 	char text[1024];
 	size_t len;
@@ -155,49 +157,59 @@ static void add_address(struct line *line, const char *key, const union proxyhdr
 	add_pair(line, key, text);
 }
 
-static bool is_stream(const struct stat *st)
+static bool is_same_file(const struct stat *a, const struct stat *b)
 {
-	return S_ISSOCK(st->st_mode) || S_ISFIFO(st->st_mode);
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
 
 /* S9: inetd, and systemd with StandardInput=socket, put the client on
- * descriptor 2 as well. A terminal or a file on all three is somebody trying. */
-static bool stderr_is_client(const struct stat *err)
+ * descriptor 2 as well. A pipe on 1 and 2 counts if 0 can be a client too: else
+ * it is somebody who tries relay in a shell. */
+static bool is_client(const struct stat *err)
 {
-	const struct end *client = &conn.ends[CLIENT];
-	int fds[2] = { client->in, client->out };
-	struct stat st;
-	int i;
+	struct stat in, out;
+	bool has_in = fstat(conn.ends[CLIENT].in, &in) == 0;
+	bool has_out = fstat(conn.ends[CLIENT].out, &out) == 0;
 
-	for (i = 0; i < 2; i++) {
-		if (fstat(fds[i], &st) < 0 || !is_stream(&st))
-			return false;
-		if (st.st_dev == err->st_dev && st.st_ino == err->st_ino)
-			return true;
-	}
-	return false;
+	if (!(has_in && is_same_file(err, &in)) && !(has_out && is_same_file(err, &out)))
+		return false;
+	return S_ISSOCK(err->st_mode) ||
+	       (S_ISFIFO(err->st_mode) && has_in && (S_ISFIFO(in.st_mode) || S_ISSOCK(in.st_mode)));
 }
 
 /* systemd.exec(5): $JOURNAL_STREAM is the device and inode of the journal's end. */
-static bool is_journal(const struct stat *st)
+static bool is_journal(const struct stat *err)
 {
 	const char *stream = getenv("JOURNAL_STREAM");
 	char expected[64];
 
 	snprintf(expected, sizeof expected, "%llu:%llu",
-	         (unsigned long long)st->st_dev, (unsigned long long)st->st_ino);
+	         (unsigned long long)err->st_dev, (unsigned long long)err->st_ino);
 	return stream != NULL && strcmp(stream, expected) == 0;
 }
 
-/* Sends a line to where it can be read: descriptor 2, else syslog. One write, so
- * that lines of many processes do not mix. */
+/* Where a message can be read. Decided once: descriptors close on the way. */
+static enum log_target log_target(void)
+{
+	static enum log_target target = UNDECIDED;
+	struct stat err;
+
+	if (target != UNDECIDED)
+		return target;
+	if (fstat(STDERR_FILENO, &err) < 0 || is_client(&err))
+		target = SYSLOG;
+	else
+		target = is_journal(&err) ? JOURNAL : STDERR;
+	return target;
+}
+
+/* One write, so that the lines of many processes do not mix. */
 static void emit(int priority, const struct line *line)
 {
 	struct line out = { .len = 0 };
-	struct stat err;
 
-	if (fstat(STDERR_FILENO, &err) == 0 && !stderr_is_client(&err)) {
-		if (is_journal(&err))
+	if (log_target() != SYSLOG) {
+		if (log_target() == JOURNAL)
 			add(&out, "<%d>", priority);
 		add(&out, "relay: %s", line->text);
 		out.text[out.len++] = '\n';
@@ -311,8 +323,8 @@ static int wait_for(struct pollfd *p, nfds_t count, int ms)
 		if (caught) {
 			report(SIGNAL);
 			signal(caught, SIG_DFL);
-			raise(caught);
 			sigprocmask(SIG_SETMASK, &unblocked, NULL);
+			raise(caught);
 		}
 	}
 	return n;
@@ -363,16 +375,13 @@ static const char help[] =
 /* Decimal digits and nothing else, up to max. */
 static bool parse_number(const char *text, unsigned max, unsigned *n)
 {
-	unsigned digit;
-
 	*n = 0;
 	if (*text == '\0')
 		return false;
 	for (; *text != '\0'; text++) {
-		if (*text < '0' || *text > '9')
-			return false;
-		digit = (unsigned)(*text - '0');
-		if (*n > (max - digit) / 10)
+		unsigned digit = (unsigned)(*text - '0');
+
+		if (*text < '0' || *text > '9' || *n > (max - digit) / 10)
 			return false;
 		*n = *n * 10 + digit;
 	}
@@ -411,16 +420,19 @@ static void parse_path(struct backend *b)
 {
 	size_t len = strlen(b->text);
 	bool abstract = *b->text == '@';
+#ifdef __linux__
+	const bool has_abstract = true;
+#else
+	const bool has_abstract = false;
+#endif
 
 	if (len < 2)
 		fail(EXIT_USAGE, "a UNIX socket needs a name after the first character");
 	if (len >= sizeof b->sockaddr.un.sun_path)
 		fail(EXIT_USAGE, "the path has %zu bytes: a UNIX address holds at most %zu",
 		     len, sizeof b->sockaddr.un.sun_path - 1);
-#ifndef __linux__
-	if (abstract)
+	if (abstract && !has_abstract)
 		fail(EXIT_USAGE, "abstract sockets exist on Linux only");
-#endif
 	b->sockaddr.un.sun_family = AF_UNIX;
 	memcpy(b->sockaddr.un.sun_path, b->text, len);
 	if (abstract)
@@ -583,6 +595,7 @@ static int tcp_socket(int fd)
 	union proxyhdr_addr a;
 	socklen_t len = sizeof a;
 
+	a.sa.sa_family = AF_UNSPEC;
 	if (getsockname(fd, &a.sa, &len) < 0)
 		return -1;
 	return a.sa.sa_family == AF_INET || a.sa.sa_family == AF_INET6 ? fd : -1;
@@ -636,6 +649,19 @@ static void take_listen_fd(struct end *client)
 	client->in = client->out = 3;
 }
 
+/* Puts /dev/null on descriptor 2, and on 0 and 1 if they are closed. */
+static void nullify_stderr(void)
+{
+	int fd;
+
+	close(STDERR_FILENO);
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd < STDERR_FILENO);
+	if (fd < 0)
+		fail(EXIT_SYSTEM, "descriptor 2 is closed, and /dev/null: %s", strerror(errno));
+}
+
 /* A descriptor that is closed would be the next socket's. */
 static void check_descriptors(const struct end *client)
 {
@@ -646,8 +672,10 @@ static void check_descriptors(const struct end *client)
 	for (i = 0; i < 2; i++)
 		if (p[i].revents & POLLNVAL)
 			fail(EXIT_USAGE, "descriptor %d is closed: relay is to be started by inetd, systemd, tcpserver or the like", p[i].fd);
-	if (p[2].revents & POLLNVAL)
-		open("/dev/null", O_WRONLY);
+	if (p[2].revents & POLLNVAL) {
+		log_target();
+		nullify_stderr();
+	}
 }
 
 /* getpeername(2) has failed: why? */
@@ -688,7 +716,8 @@ static bool ask_socket(struct end *client)
 		if (len > offsetof(struct sockaddr_un, sun_path))
 			return true;
 	}
-	conn.client.sa.sa_family = conn.server.sa.sa_family = AF_UNSPEC;
+	memset(&conn.client, 0, sizeof conn.client);
+	memset(&conn.server, 0, sizeof conn.server);
 	return false;
 }
 
@@ -800,6 +829,9 @@ static void find_client(struct end *client)
 	take_listen_fd(client);
 	check_descriptors(client);
 	if (!ask_socket(client)) {
+		/* a pipe to the client that stays open on descriptor 2 never ends (S3) */
+		if (log_target() == SYSLOG)
+			nullify_stderr();
 		ask_environment();
 		client->tcp = tcp_socket(client->out);
 	}
@@ -853,13 +885,15 @@ static struct addrinfo *look_up(const struct backend *backend, int ms)
 static int start_connect(const struct addrinfo *to)
 {
 	const union proxyhdr_addr *from = &conn.options.bind;
-	int on = 1, fd = socket(to->ai_family, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	int fd = socket(to->ai_family, SOCK_STREAM | SOCK_NONBLOCK, 0);
 
 	if (fd < 0)
 		return -1;
 	if (from->sa.sa_family != AF_UNSPEC) {
 #ifdef __linux__
 		/* ip(7): choose the port at connect, by both ends: more to choose from */
+		int on = 1;
+
 		setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
 #endif
 		if (bind(fd, &from->sa, to->ai_addrlen) < 0)
@@ -890,6 +924,8 @@ static int connect_to(const struct addrinfo *to, int ms)
 		wait_in_setup(-1, 0, PAUSE);
 		ms -= PAUSE;
 	}
+	if (fd < 0 && errno == EAGAIN)
+		errno = ETIMEDOUT;
 	if (fd < 0 || to->ai_family == AF_UNIX)
 		return fd;
 	revents = wait_in_setup(fd, POLLOUT, ms);
