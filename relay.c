@@ -72,7 +72,7 @@ struct direction {
 	size_t start, end;                  /* read from `from`, not yet written */
 	unsigned long long bytes;           /* written to `to` */
 	bool ended;                         /* EOF has come in and gone out */
-	bool hung_up[2];                    /* poll has said POLLHUP of FROM, TO */
+	bool hung_up[2];                    /* FROM, TO: its other side is closed */
 };
 
 enum ending { NOT_YET, DONE, CLIENT_RESET, BACKEND_RESET, IDLE, SIGNAL };
@@ -330,6 +330,21 @@ static int wait_for(struct pollfd *p, nfds_t count, int ms)
 	return n;
 }
 
+static bool is_socket(int fd)
+{
+	int type;
+	socklen_t len = sizeof type;
+
+	return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0;
+}
+
+/* A socket that was reset. A pipe says POLLERR too, when nobody reads it any
+ * more: that is no cut, its writer has just been left alone. */
+static bool is_reset(int fd, short revents)
+{
+	return revents & POLLERR && is_socket(fd);
+}
+
 /* Waits for fd, at most ms milliseconds. Returns its revents, 0 after the time.
  * A client that resets its connection meanwhile ends it all. */
 static short wait_in_setup(int fd, short events, int ms)
@@ -337,7 +352,7 @@ static short wait_in_setup(int fd, short events, int ms)
 	struct pollfd p[2] = { { fd, events, 0 }, { conn.ends[CLIENT].out, 0, 0 } };
 
 	while (wait_for(p, 2, ms) > 0) {
-		if (p[1].revents & POLLERR) {
+		if (is_reset(p[1].fd, p[1].revents)) {
 			report(CLIENT_RESET);
 			exit(0);
 		}
@@ -465,11 +480,10 @@ static void parse_host(struct backend *b)
 
 	if (bracket && strchr(host, ']') == NULL)
 		fail(EXIT_USAGE, "the [ has no ]");
-	if (bracket ? colon == NULL || colon[-1] != ']' : colon == NULL)
+	if (colon == NULL || (bracket && colon[-1] != ']'))
 		fail(EXIT_USAGE, "no port: a backend is HOST:PORT, [V6]:PORT, /path, @abstract or fd:R,W");
 	if (!parse_number(colon + 1, 65535, &port) || port == 0)
 		fail(EXIT_USAGE, "the port must be a number from 1 to 65535");
-	snprintf(b->port, sizeof b->port, "%u", port);
 	end = bracket ? colon - 1 : colon;
 	host += bracket;
 	if (host == end)
@@ -492,6 +506,7 @@ static void parse_host(struct backend *b)
 		/* with a zone, as in [fe80::1%eth0], the resolver knows it */
 		fail(EXIT_USAGE, "what is in [ ] is no IPv6 address");
 	} else {
+		snprintf(b->port, sizeof b->port, "%u", port);
 		return;
 	}
 	b->host[0] = '\0';
@@ -767,7 +782,8 @@ static void ask_environment(void)
 
 	memset(&client, 0, sizeof client);
 	memset(&server, 0, sizeof server);
-	if (proto != NULL && strlen(proto) < 16) {
+	/* behind fd:, tcpclient and its kin have overwritten these: their backend's */
+	if (proto != NULL && strlen(proto) < 16 && conn.options.backend.descriptors.in == 0) {
 		for (i = 0; i < 4; i++)
 			snprintf(names[i], sizeof names[i], "%s%s", proto, ucspi[i]);
 		parse_variables(&client, v.remote_ip, v.remote_port);
@@ -997,7 +1013,7 @@ static void connect_backend(struct end *backend, const struct backend *b)
 	     error == ECONNREFUSED || error == ENOENT ? ": does the backend listen there?" : "");
 }
 
-/* ---- relay ---- */
+/* ---- moving bytes ---- */
 
 static bool is_ready(int fd, short events)
 {
@@ -1112,8 +1128,8 @@ static void send_header(struct direction *d)
 /* ---- relay ---- */
 
 /* What to wait for on a direction's descriptors: bytes to read, or, while some
- * are held, room for them. poll tells errors of the other one too (S6). It would
- * also tell POLLHUP for ever: after the first time, that one is left out (S5). */
+ * are held, room for them. Unasked, poll tells errors of the other one (S6), and
+ * POLLHUP: that for ever, so after the first time that one is left out (S5). */
 static void watch(struct pollfd p[2], const struct direction *d)
 {
 	bool writes = d->start != d->end;
@@ -1134,8 +1150,6 @@ static enum ending advance(struct pollfd p[2][2], struct direction d[2], int i)
 	bool writes = d[i].start != d[i].end;
 	const struct pollfd *asked = &p[i][writes], *other = &p[i][!writes];
 
-	d[i].hung_up[FROM] |= (p[i][FROM].revents & POLLHUP) != 0;
-	d[i].hung_up[TO] |= (p[i][TO].revents & POLLHUP) != 0;
 	switch (asked->revents != 0 ? move(&d[i]) : NOT_NOW) {
 	case READ_FAILED:
 		return reset[i];
@@ -1145,10 +1159,10 @@ static enum ending advance(struct pollfd p[2][2], struct direction d[2], int i)
 	default:
 		break;
 	}
-	if (d[0].ended && d[1].ended)
-		return DONE;
-	if (!(other->revents & POLLERR))
+	if (!is_reset(other->fd, other->revents)) {
+		d[i].hung_up[!writes] |= other->revents != 0;
 		return NOT_YET;
+	}
 	if (writes)
 		return reset[i];
 	/* The end that we write to is lost. If its bytes are still coming in, they
@@ -1156,6 +1170,19 @@ static enum ending advance(struct pollfd p[2][2], struct direction d[2], int i)
 	if ((p[!i][FROM].revents & (POLLIN | POLLERR)) == (POLLIN | POLLERR))
 		return NOT_YET;
 	return reset[!i];
+}
+
+/* Both directions have ended; or one has, and there is nobody left to write the
+ * other one's bytes to (S6). */
+static bool is_done(const struct direction d[2])
+{
+	bool over[2];
+	int i;
+
+	for (i = 0; i < 2; i++)
+		over[i] = d[i].ended ||
+		          (d[!i].ended && d[i].hung_up[TO] && d[i].start == d[i].end);
+	return over[0] && over[1];
 }
 
 /* Milliseconds until the connection has been idle for too long. */
@@ -1186,6 +1213,8 @@ static enum ending relay(struct direction d[2])
 			return IDLE;
 		for (i = 0; i < 2 && ending == NOT_YET; i++)
 			ending = advance(p, d, i);
+		if (ending == NOT_YET && is_done(d))
+			ending = DONE;
 	}
 	return ending;
 }

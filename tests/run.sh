@@ -1,0 +1,73 @@
+#!/bin/sh
+# Copyright (c) 2026 The relay authors. SPDX-License-Identifier: ISC
+#
+# sh tests/run.sh [BATS-OPTION...] [SUITE.bats...]: installs what the tests
+# need, builds, and runs every suite, or those that are named.
+
+here=$(cd "$(dirname "$0")" && pwd) || exit 1
+# shellcheck source=tests/need.sh
+. "$here/need.sh"
+
+# Suites are named from where the caller stands, or from the project's root.
+suites=''
+for argument; do
+    shift
+    case $argument in
+    *.bats)
+        suites=yes
+        case $argument in
+        /*) ;;
+        *) if [ -e "$argument" ]; then argument=$PWD/$argument; fi ;;
+        esac
+        ;;
+    esac
+    set -- "$@" "$argument"
+done
+cd "$here/.." || exit 1
+[ "$suites" ] || set -- "$@" tests/*.bats
+
+need make=make gcc=gcc g++=g++ clang=clang musl-gcc=musl-tools \
+    /usr/include/stdio.h=libc6-dev \
+    bats=bats /usr/lib/bats/bats-support/load.bash=bats-support \
+    /usr/lib/bats/bats-assert/load.bash=bats-assert \
+    tcpserver=ucspi-tcp inetd=openbsd-inetd s6-ipcserver=s6 \
+    systemd-socket-activate=systemd systemd-nspawn=systemd-container \
+    nginx=nginx haproxy=haproxy apache2=apache2-bin \
+    socat=socat ncat=ncat curl=curl tshark=tshark python3=python3 \
+    strace=strace ps=procps ss=iproute2 nft=nftables xz=xz-utils \
+    mandoc=mandoc shellcheck=shellcheck clang-tidy=clang-tidy cppcheck=cppcheck
+# It conflicts with ucspi-tcp: the tests use both.
+unpack tests/build/ucspi-tcp-ipv6 ucspi-tcp-ipv6
+
+make >&2 || exit 1
+
+export LC_ALL=C.UTF-8
+export BATS_LIB_PATH=/usr/lib/bats
+export BATS_TEST_TIMEOUT="${BATS_TEST_TIMEOUT:-180}"
+
+{
+    bats --formatter tap "$@"
+    echo "bats exit $?"
+} | {
+    plan=0 passed=0 failed=0 skipped=0 status=crashed
+    while IFS= read -r line; do
+        case $line in
+        'bats exit '*) status=${line##* } ; continue ;;
+        1..*) plan=${line#1..} ;;
+        'not ok '*) failed=$((failed + 1)) ;;
+        'ok '*' # skip'*) skipped=$((skipped + 1)) ;;
+        'ok '*) passed=$((passed + 1)) ;;
+        esac
+        printf '%s\n' "$line"
+    done
+
+    ran=$((passed + failed + skipped))
+    good=yes
+    complain() { good=''; echo "run.sh: $*" >&2; }
+    [ "$ran" -gt 0 ] || complain "no test ran"
+    [ "$ran" = "$plan" ] || complain "$ran tests ran, $plan were planned"
+    [ "$failed" -eq 0 ] || good=''
+    [ "$status" = 0 ] || [ "$failed" -gt 0 ] || complain "bats ended with status $status"
+    echo "$passed passed, $failed failed, $skipped skipped"
+    [ "$good" ]
+}
