@@ -1,0 +1,560 @@
+#!/usr/bin/env bats
+# Copyright (c) 2026 The relay authors. SPDX-License-Identifier: ISC
+#
+# A real systemd with the units of examples/systemd. It boots once for all of
+# these tests: a container that shares the machine's network, over the machine's
+# own files, what it writes being in memory.
+
+load helper
+
+EXAMPLES=$BATS_TEST_DIRNAME/../examples
+UNITS=$EXAMPLES/systemd
+STYLES=(stdin fd3)
+
+setup_file() {
+    BACKEND=$(free_port)
+    export BACKEND
+    mkdir -p "$BATS_FILE_TMPDIR"/{units/sockets.target.wants,examples,fs,journal,run}
+    cp "$UNITS"/* "$BATS_FILE_TMPDIR/examples"
+    ln -s /lib/systemd/system/sockets.target "$BATS_FILE_TMPDIR/units/default.target"
+
+    local verbose="--verbose 127.0.0.1:$BACKEND"
+    add_unit stdin relay "$(free_port)" "$verbose"
+    add_unit fd3 relay-fd3 "$(free_port)" "$verbose"
+    add_unit stdin-ipv4 relay "127.0.0.1:$(free_port)" "127.0.0.1:$BACKEND"
+    add_unit fd3-ipv4 relay-fd3 "127.0.0.1:$(free_port)" "127.0.0.1:$BACKEND"
+    add_unit stdin-unix relay /run/relay/stdin.sock "--v2 127.0.0.1:$BACKEND"
+    add_unit fd3-unix relay-fd3 /run/relay/fd3.sock "--v2 127.0.0.1:$BACKEND"
+    add_unit stdin-unknown relay /run/relay/stdin1.sock "$verbose"
+    add_unit fd3-unknown relay-fd3 /run/relay/fd31.sock "$verbose"
+    add_unit name relay "$(free_port)" "localhost:$BACKEND"
+    add_unit syslog relay "$(free_port)" "$verbose" -e '/^StandardError=/d'
+    # What the comment in the service says of a busy port.
+    add_unit busy relay "$(free_port)" "$verbose" -e '/^# These mount a view/,/^$/d' -e '/^UMask=/aUser=daemon'
+    add_unit stopped relay "$(free_port)" "$verbose"
+
+    machine_boot
+}
+
+teardown_file() {
+    machine_stop
+}
+
+setup() {
+    inside journalctl --sync
+    BEGUN=$(date +@%s.%6N)
+}
+
+teardown() {
+    stop_all
+    wait_for no_instance
+}
+
+# --- the machine ---
+
+# add_unit NAME EXAMPLE LISTEN ARGUMENTS [SED...]: the example's two files as
+# test-NAME, listening there, relay having these arguments.
+add_unit() {
+    local name=$1 example=$2 listen=$3 arguments=$4 units=$BATS_FILE_TMPDIR/units
+    shift 4
+    sed "s|^ListenStream=.*|ListenStream=$listen|" "$UNITS/$example.socket" >"$units/test-$name.socket"
+    sed -e "s|^\(ExecStart=/usr/local/bin/relay\) .*|\1 $arguments|" "$@" \
+        "$UNITS/$example@.service" >"$units/test-$name@.service"
+    ln -s "../test-$name.socket" "$units/sockets.target.wants"
+    echo "$listen" >"$BATS_FILE_TMPDIR/listen.$name"
+}
+
+# where NAME: the port, or the path as this side has it.
+where() {
+    local listen
+    listen=$(<"$BATS_FILE_TMPDIR/listen.$1")
+    case $listen in
+    /*) echo "$BATS_FILE_TMPDIR/run/${listen##*/}" ;;
+    *) echo "${listen##*:}" ;;
+    esac
+}
+
+# In a mount namespace of its own: no mount can outlive it. Arguments: the
+# machine's directory, the relay to put into it, control groups to join.
+# shellcheck disable=SC2016 # expanded by the bash that runs it
+BOOT='
+set -e
+dir=$1 relay=$2
+shift 2
+for group; do
+    mkdir "$group"
+    echo $$ >"$group/cgroup.procs"
+done
+mount -t tmpfs tmpfs "$dir/fs"
+mkdir -p "$dir"/fs/{work,root,upper/etc,upper/usr/local/bin}
+cp "$relay" "$dir/fs/upper/usr/local/bin/relay"
+echo 127.0.0.1 localhost >"$dir/fs/upper/etc/hosts"
+tr -d - </proc/sys/kernel/random/uuid >"$dir/fs/upper/etc/machine-id"
+mount -t overlay overlay "$dir/fs/root" \
+    -o "lowerdir=/,upperdir=$dir/fs/upper,workdir=$dir/fs/work"
+exec systemd-nspawn --boot --quiet --directory="$dir/fs/root" \
+    --machine="relay-$$" --register=no --keep-unit --kill-signal=SIGRTMIN+3 \
+    --console=pipe --link-journal=no --resolv-conf=off --timezone=off \
+    --bind-ro="$dir/units:/etc/systemd/system" --bind-ro="$dir/examples:/run/examples" \
+    --bind="$dir/journal:/var/log/journal" --bind="$dir/run:/run/relay"'
+
+machine_boot() {
+    local groups
+    mapfile -t groups < <(machine_groups)
+    start machine unshare --mount --propagation private \
+        bash -c "$BOOT" boot "$BATS_FILE_TMPDIR" "$RELAY" "${groups[@]}"
+    if ! WAIT_SECONDS=60 wait_for booted_or_dead || ! booted; then
+        echo "no systemd to test with: it did not boot, or does not listen. It said:" >&2
+        cat "$(log_file machine)" >&2
+        return 1
+    fi
+    children_of machine >"$BATS_FILE_TMPDIR/init"
+}
+
+booted_or_dead() {
+    booted || ! is_running machine
+}
+
+# Every socket unit listens.
+booted() {
+    local listen
+    while read -r listen; do
+        case $listen in
+        /*) [[ -S $BATS_FILE_TMPDIR/run/${listen##*/} ]] || return ;;
+        *) listening "${listen##*:}" || return ;;
+        esac
+    done < <(cat "$BATS_FILE_TMPDIR"/listen.*)
+}
+
+# Groups for the machine alone. systemd-nspawn makes more of them below: in the
+# group that we are in, they would stay, and two machines would share them.
+machine_groups() {
+    local mount path
+    if mount=$(findmnt -fnro TARGET -t cgroup2); then
+        path=$(sed -n 's/^0:://p' /proc/self/cgroup)
+        echo "$mount${path%/}/relay-test-$$"
+    fi
+    if mount=$(findmnt -fnro TARGET -t cgroup -O name=systemd); then
+        path=$(sed -n 's/^[0-9]*:name=systemd://p' /proc/self/cgroup)
+        echo "$mount${path%/}/relay-test-$$"
+    fi
+}
+
+machine_stop() {
+    local failed=0 group
+    stop_all || failed=1
+    for group in $(machine_groups); do
+        # Fails where a process is left in one of them.
+        [[ ! -d $group ]] || find "$group" -depth -type d -exec rmdir {} + || failed=1
+    done
+    if findmnt -nro TARGET | grep -F "$BATS_FILE_TMPDIR/"; then
+        failed=1
+    fi
+    return "$failed"
+}
+
+# inside COMMAND...: run it in the machine.
+inside() {
+    nsenter -m -u -i -p -t "$(<"$BATS_FILE_TMPDIR/init")" -- "$@"
+}
+
+# --- its units ---
+
+# instances [NAME]: the services of the connections that there are.
+instances() {
+    local list
+    list=$(inside systemctl list-units --all --plain --no-legend "test-${1:-*}@*.service") || return
+    cut -d' ' -f1 <<<"$list"
+}
+
+no_instance() {
+    local list
+    list=$(instances "$@") && [[ -z $list ]]
+}
+
+# main_pid NAME: relay's process id, of its only connection, in the machine.
+main_pid() {
+    inside systemctl show -P MainPID "$(instances "$1")"
+}
+
+# accepted NAME: how many connections there have been.
+accepted() {
+    inside systemctl show -P NAccepted "test-$1.socket"
+}
+
+# --- its journal ---
+
+# journal MATCH...: messages since the test began.
+journal() {
+    journalctl -q -o cat -D "$BATS_FILE_TMPDIR/journal" --since="$BEGUN" "$@"
+}
+
+# journal_of NAME MATCH...: those of and about its connections.
+journal_of() {
+    journal -u "test-$1@*.service" "${@:2}"
+}
+
+# relay_says NAME PRIORITY: waits for relay's lines of that priority.
+relay_says() {
+    wait_for eval "journal_of $1 SYSLOG_IDENTIFIER=relay PRIORITY=$2 | grep ." || return
+    journal_of "$1" SYSLOG_IDENTIFIER=relay "PRIORITY=$2"
+}
+
+# failures NAME: what systemd says about connections that have failed.
+failures() {
+    inside journalctl --sync
+    journal_of "$1" _PID=1 | grep 'Failed with result'
+}
+
+# --- who is the client ---
+
+# assert_header N LINE: the backend's connection N began with this, CR LF after it.
+assert_header() {
+    assert_equal "$(cat -A "$(first_segment "$1")")" "$2^M\$"
+}
+
+@test "an IPv4 client's address and port reach the backend, in both styles" {
+    local n=0 style port from
+    backend_record "$BACKEND"
+    for style in "${STYLES[@]}"; do
+        port=$(where "$style-ipv4") from=$(free_port) n=$((n + 1))
+        ask "$port" "$from" 127.0.0.2 </dev/null
+        assert_header "$n" "PROXY TCP4 127.0.0.2 127.0.0.1 $from $port"
+    done
+}
+
+@test "an IPv6 client's address and port reach the backend, in both styles" {
+    local n=0 style port from
+    backend_record "$BACKEND"
+    for style in "${STYLES[@]}"; do
+        port=$(where "$style") from=$(free_port) n=$((n + 1))
+        ask "$port" "$from" ::1 ::1 </dev/null
+        assert_header "$n" "PROXY TCP6 ::1 ::1 $from $port"
+    done
+}
+
+@test "an IPv4 client of a socket for IPv6 and IPv4 is plain IPv4 to the backend, in both styles" {
+    local n=0 style port from
+    backend_record "$BACKEND"
+    for style in "${STYLES[@]}"; do
+        port=$(where "$style") from=$(free_port) n=$((n + 1))
+        [[ $(ss -Hltn "sport = :$port") == *'*:'* ]] # one socket for both
+        ask "$port" "$from" 127.0.0.2 </dev/null
+        assert_header "$n" "PROXY TCP4 127.0.0.2 127.0.0.1 $from $port"
+    done
+}
+
+@test "a UNIX client is AF_UNIX in version 2, with the socket's path, in both styles" {
+    local n=0 style path
+    backend_record "$BACKEND"
+    for style in "${STYLES[@]}"; do
+        path=/run/relay/$style.sock n=$((n + 1))
+        socat - "UNIX:$(where "$style-unix")" </dev/null
+        # Signature, PROXY, UNIX stream, 216 bytes: no name, and the path, 108 each.
+        assert_equal "$(hexdump_of "$(first_segment "$n")")" \
+            "0d0a0d0a000d0a515549540a213100d8$(printf '%0216d' 0)$(
+                head -c 108 <(printf '%s' "$path" && cat /dev/zero) | hexdump_of /dev/stdin)"
+    done
+}
+
+@test "a UNIX client is UNKNOWN in version 1, in both styles" {
+    local n=0 style
+    backend_record "$BACKEND"
+    for style in "${STYLES[@]}"; do
+        n=$((n + 1))
+        socat - "UNIX:$(where "$style-unknown")" </dev/null
+        assert_header "$n" "PROXY UNKNOWN"
+    done
+}
+
+@test "nginx answers a client of systemd's with its real address and port" {
+    local port from
+    port=$(where stdin-ipv4) from=$(free_port)
+    mkdir "$(work_dir)/nginx"
+    sed "s/8080/$BACKEND/" "$EXAMPLES/nginx.conf" >"$(work_dir)/nginx/nginx.conf"
+    start nginx nginx -p "$(work_dir)/nginx" -c "$(work_dir)/nginx/nginx.conf" -g 'daemon off;'
+    wait_listening "$BACKEND"
+    run curl -sS --interface 127.0.0.2 --local-port "$from" "http://127.0.0.1:$port/client"
+    assert_output "127.0.0.2 $from"
+}
+
+# --- the connection ---
+
+@test "bytes go both ways, and an answer after the client's half-close arrives, in both styles" {
+    local style
+    # Answers when its input has ended: the checksum of what followed the header.
+    start backend socat "TCP-LISTEN:$BACKEND,bind=127.0.0.1,fork,reuseaddr" \
+        SYSTEM:'read -r header; md5sum'
+    wait_listening "$BACKEND"
+    head -c 3000000 /dev/urandom >"$(work_dir)/sent"
+    for style in "${STYLES[@]}"; do
+        run ask "$(where "$style")" <"$(work_dir)/sent"
+        assert_success
+        assert_output "$(md5sum <"$(work_dir)/sent")"
+    done
+}
+
+@test "a backend's name is looked up, within the sandbox" {
+    backend_record "$BACKEND" --say 'good day'
+    run ask "$(where name)" </dev/null
+    assert_success
+    assert_output 'good day'
+}
+
+# client N NAME: a client that says nothing. Its exit status tells a reset from
+# an end; socat's does not.
+client() {
+    start "client$1" bash -c "exec cat </dev/tcp/127.0.0.1/$(where "$2")"
+    first_segment "$1"
+}
+
+@test "a service that is stopped resets client and backend, and has not failed" {
+    local n=0 name
+    backend_record "$BACKEND"
+    # One catches the signal to log it, the other does not.
+    for name in stdin fd3-ipv4; do
+        n=$((n + 1))
+        client "$n" "$name"
+        inside systemctl stop "test-$name@*.service"
+        assert_reset "$n"
+        run ! failures "$name"
+    done
+    run relay_says stdin 6
+    assert_output --partial 'end=signal'
+}
+
+@test "relay's sudden death resets client and backend" {
+    local n=0 style
+    backend_record "$BACKEND"
+    for style in "${STYLES[@]}"; do
+        n=$((n + 1))
+        client "$n" "$style"
+        inside kill -KILL "$(main_pid "$style")"
+        assert_reset "$n"
+    done
+}
+
+# assert_reset N: client N and backend N have seen a reset.
+assert_reset() {
+    local status=0
+    exit_status "client$1" || status=$?
+    assert_equal "$status" 1
+    wait_log "client$1" 'Connection reset by peer'
+    wait_for test -e "$(work_dir)/backend/$1.end"
+    assert_equal "$(<"$(work_dir)/backend/$1.end")" reset
+}
+
+@test "stopping the socket unit leaves the connections that there are" {
+    local port
+    port=$(where stopped)
+    backend_record "$BACKEND"
+    mkfifo "$(work_dir)/input"
+    start client socat -t 30 - "TCP:127.0.0.1:$port" <>"$(work_dir)/input"
+    first_segment 1
+    inside systemctl stop test-stopped.socket
+    run ! listening "$port"
+    echo 'still here' >"$(work_dir)/input"
+    wait_for grep -F 'still here' "$(work_dir)/backend/1.all"
+}
+
+# --- the journal ---
+
+@test "the line for a connection is in the journal with priority 6, in both styles" {
+    local style port from
+    backend_record "$BACKEND" --say 'good day'
+    for style in "${STYLES[@]}"; do
+        port=$(where "$style") from=$(free_port)
+        run ask "$port" "$from" <<<hello
+        assert_output 'good day'
+        run relay_says "$style" 6
+        assert_output --regexp "^relay: closed client=127.0.0.1:$from server=127.0.0.1:$port backend=127.0.0.1:$BACKEND up=6 down=8 seconds=[0-9]+\.[0-9]{3} end=done\$"
+    done
+}
+
+@test "an error is in the journal with priority 3 and does not reach the client, in both styles" {
+    local style port from
+    for style in "${STYLES[@]}"; do
+        port=$(where "$style") from=$(free_port)
+        run --separate-stderr ask "$port" "$from" </dev/null
+        assert_output ''
+        run relay_says "$style" 3
+        assert_output "relay: error msg=\"cannot connect: Connection refused: does the backend listen there?\" client=127.0.0.1:$from server=127.0.0.1:$port backend=127.0.0.1:$BACKEND"
+    done
+}
+
+@test "where descriptor 2 is the client, messages reach the journal through syslog" {
+    local port from
+    port=$(where syslog) from=$(free_port)
+    run --separate-stderr ask "$port" "$from" </dev/null
+    assert_output ''
+    wait_for eval 'journal _TRANSPORT=syslog SYSLOG_IDENTIFIER=relay PRIORITY=3 | grep .'
+    run journal _TRANSPORT=syslog SYSLOG_IDENTIFIER=relay PRIORITY=3
+    assert_output "error msg=\"cannot connect: Connection refused: does the backend listen there?\" client=127.0.0.1:$from server=127.0.0.1:$port backend=127.0.0.1:$BACKEND"
+
+    backend_record "$BACKEND" --say 'good day'
+    run ask "$port" </dev/null
+    assert_output 'good day'
+    wait_for eval 'journal _TRANSPORT=syslog SYSLOG_IDENTIFIER=relay PRIORITY=6 | grep "^closed .* end=done$"'
+    # And by no other way.
+    run ! relay_lines_of_stderr
+}
+
+relay_lines_of_stderr() {
+    journal _TRANSPORT=stdout SYSLOG_IDENTIFIER=relay | grep .
+}
+
+@test "a connection that failed leaves no failed unit" {
+    ask "$(where stdin)" </dev/null || true
+    wait_for failures stdin
+    wait_for no_instance stdin
+    run inside systemctl list-units --plain --no-legend --state=failed
+    assert_output ''
+}
+
+@test "clients that leave at once leave no process, and none of their services has failed" {
+    local style before
+    backend_record "$BACKEND" --say x
+    for style in "${STYLES[@]}"; do
+        before=$(accepted "$style")
+        python3 - "$(where "$style")" <<'PYTHON'
+import socket, struct, sys, time
+
+for n in range(20):
+    client = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+    if n % 2:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    if n < 12:
+        time.sleep(n // 2 * 0.005)  # relay is being started
+    else:
+        client.recv(1)              # it is there
+    client.close()
+PYTHON
+        wait_for nobody_waits "$style"
+        wait_for no_instance "$style"
+        run inside ps -o pid=,args= -C relay
+        assert_output ''
+        run ! failures "$style"
+        # relay had all of them, and nothing to complain of.
+        run relay_says "$style" 6
+        assert_equal "${#lines[@]}" $(($(accepted "$style") - before))
+        run ! grep -v '^relay: closed .* end=\(done\|client-reset\)$' <<<"$output"
+        run journal_of "$style" SYSLOG_IDENTIFIER=relay PRIORITY=3
+        assert_output ''
+    done
+}
+
+# nobody_waits NAME: systemd has accepted every connection.
+nobody_waits() {
+    [[ $(ss -Hltn "sport = :$(where "$1")" | awk '{ print $2 }') == 0 ]]
+}
+
+# --- the units ---
+
+@test "the connection over the limit for one address is closed, another address is served" {
+    local port limit
+    port=$(where busy)
+    limit=$(sed -n 's/^MaxConnectionsPerSource=//p' "$UNITS/relay.socket")
+    backend_record "$BACKEND" --say 'good day'
+    python3 - "$port" "$limit" >"$(work_dir)/answers" <<'PYTHON'
+import socket, sys
+
+def answer(client):
+    try:
+        return client.recv(100)
+    except ConnectionResetError:
+        return b"reset"
+
+port, limit = int(sys.argv[1]), int(sys.argv[2])
+clients = []
+for host in ["127.0.0.1"] * (limit + 1) + ["::1"]:
+    clients.append(socket.create_connection((host, port)))
+    if len(clients) == limit:
+        print(*set(answer(client) for client in clients))
+print(answer(clients[limit]) in (b"", b"reset"))
+print(answer(clients[limit + 1]))
+PYTHON
+    run cat "$(work_dir)/answers"
+    assert_line -n 0 "b'good day'"
+    assert_line -n 1 True
+    assert_line -n 2 "b'good day'"
+    run journal -u test-busy.socket
+    assert_output --partial 'Too many incoming connections'
+}
+
+@test "a burst of 400 connections does not end the listening" {
+    local port
+    port=$(where busy)
+    python3 - "$port" <<'PYTHON'
+import socket, sys
+
+for n in range(400):
+    client = socket.socket()
+    client.bind(("127.0.1.%d" % (n % 100 + 1), 0))
+    client.connect(("127.0.0.1", int(sys.argv[1])))
+    client.close()
+PYTHON
+    wait_for nobody_waits busy
+    backend_record "$BACKEND" --say 'good day'
+    run ask "$port" </dev/null
+    assert_output 'good day'
+    run inside systemctl is-active test-busy.socket
+    assert_output active
+}
+
+@test "the services' hardening is in force" {
+    local n=0 style pid
+    backend_record "$BACKEND"
+    inside touch /home/probe /root/probe /tmp/probe /var/tmp/probe /dev/probe
+    for style in "${STYLES[@]}"; do
+        n=$((n + 1))
+        client "$n" "$style"
+        pid=$(main_pid "$style")
+        run inside cat "/proc/$pid/status"
+        assert_line NoNewPrivs:$'\t'1
+        assert_line Seccomp:$'\t'2
+        assert_line CapEff:$'\t'0000000000000000
+        assert_line CapPrm:$'\t'0000000000000000
+        assert_line CapBnd:$'\t'0000000000000000
+        assert_line --regexp '^Uid:'$'\t''6[0-9]{4}'$'\t' # a dynamic user's
+        run inside diff "/proc/$pid/uid_map" /proc/1/uid_map
+        assert_failure 1
+        # The files that it sees: nothing to write to, and nobody else's.
+        run inside nsenter -m -t "$pid" -- sh -c 'touch /etc/x /usr/x /var/x;
+            ls -A /home /root /tmp /var/tmp; ls /dev/probe /proc/meminfo'
+        assert_output "touch: cannot touch '/etc/x': Read-only file system
+touch: cannot touch '/usr/x': Read-only file system
+touch: cannot touch '/var/x': Read-only file system
+/home:
+
+/root:
+
+/tmp:
+
+/var/tmp:
+ls: cannot access '/dev/probe': No such file or directory
+ls: cannot access '/proc/meminfo': No such file or directory"
+        run inside cat "/proc/$pid/mounts"
+        assert_line --regexp '^proc /proc proc .*hidepid=invisible'
+    done
+}
+
+@test "systemd has no complaint about the units" {
+    run inside sh -c 'systemd-analyze verify /run/examples/*'
+    assert_success
+    assert_output ''
+}
+
+@test "systemd calls the services safe" {
+    local service
+    for service in "$UNITS"/*.service; do
+        run systemd-analyze security --offline=true --threshold=12 "$service"
+        assert_success
+    done
+}
+
+@test "the two styles' services differ only in where the client is" {
+    run diff <(grep -v '^#' "$UNITS/relay@.service") <(grep -v '^#' "$UNITS/relay-fd3@.service")
+    assert_line -n 1 '< StandardInput=socket'
+    assert_line -n 2 '< StandardError=journal'
+    assert_equal "${#lines[@]}" 3
+}
