@@ -281,8 +281,13 @@ static int parse_v1(struct proxyhdr *hdr, const char *line, size_t len)
 		return 0;
 	family = protocols[i].family;
 	start += protocols[i].len;
-	if (family == AF_UNSPEC && line[start] != ' ' && line[start] != '\r')
-		return PROXYHDR_EPROTOCOL;
+	if (family == AF_UNSPEC && line[start] != ' ') {
+		/* either the line ends here, or it says more behind a space */
+		if (line[start] != '\r')
+			return PROXYHDR_EPROTOCOL;
+		if (have > protocols[i].len + 1 && line[start + 1] != '\n')
+			return PROXYHDR_ELINE;
+	}
 
 	line_len = v1_line(line, len, family == AF_UNSPEC);
 	if (line_len <= 0)
@@ -290,9 +295,7 @@ static int parse_v1(struct proxyhdr *hdr, const char *line, size_t len)
 	hdr->version = 1;
 	hdr->command = PROXYHDR_PROXY;
 	if (family == AF_UNSPEC)
-		/* "UNKNOWN\r..." that goes on: the CR was not the line's end */
-		return line[start] == '\r' && line_len != (int)start + 2 ?
-		       PROXYHDR_ELINE : line_len;
+		return line_len;
 	hdr->transport = PROXYHDR_STREAM;
 	n = parse_v1_addresses(hdr, line + start, line + line_len - 2, family);
 	return n < 0 ? n : line_len;
@@ -451,32 +454,39 @@ int proxyhdr_tlv(struct proxyhdr_tlv *tlv, const void *tlvs, size_t len)
 
 /* ---- building ---- */
 
+static char *write_address(char *p, const union proxyhdr_addr *a)
+{
+	if (a->sa.sa_family == AF_INET6)
+		return write_ip6(p, a->in6.sin6_addr.s6_addr);
+	return write_ip4(p, (const unsigned char *)&a->in.sin_addr);
+}
+
+static char *write_port(char *p, const union proxyhdr_addr *a)
+{
+	const in_port_t *port = a->sa.sa_family == AF_INET6 ? &a->in6.sin6_port : &a->in.sin_port;
+
+	return write_number(p, get16((const unsigned char *)port));
+}
+
 static int build_v1(char *buf, const struct proxyhdr *hdr)
 {
-	int inet6 = hdr->src.sa.sa_family == AF_INET6;
+	int family = hdr->src.sa.sa_family;
 	char *p = buf + sizeof v1_signature - 1;
 
 	memcpy(buf, v1_signature, sizeof v1_signature - 1);
 	if (hdr->command == PROXYHDR_LOCAL || hdr->transport != PROXYHDR_STREAM ||
-	    (hdr->src.sa.sa_family != AF_INET && !inet6)) {
+	    (family != AF_INET && family != AF_INET6)) {
 		memcpy(p, "UNKNOWN\r\n", 9);
 		return (int)(p + 9 - buf);
 	}
-	memcpy(p, inet6 ? "TCP6 " : "TCP4 ", 5);
-	p += 5;
-	if (inet6) {
-		p = write_ip6(p, hdr->src.in6.sin6_addr.s6_addr);
-		*p++ = ' ';
-		p = write_ip6(p, hdr->dst.in6.sin6_addr.s6_addr);
-	} else {
-		p = write_ip4(p, (const unsigned char *)&hdr->src.in.sin_addr);
-		*p++ = ' ';
-		p = write_ip4(p, (const unsigned char *)&hdr->dst.in.sin_addr);
-	}
+	memcpy(p, family == AF_INET6 ? "TCP6 " : "TCP4 ", 5);
+	p = write_address(p + 5, &hdr->src);
 	*p++ = ' ';
-	p = write_number(p, ntohs(inet6 ? hdr->src.in6.sin6_port : hdr->src.in.sin_port));
+	p = write_address(p, &hdr->dst);
 	*p++ = ' ';
-	p = write_number(p, ntohs(inet6 ? hdr->dst.in6.sin6_port : hdr->dst.in.sin_port));
+	p = write_port(p, &hdr->src);
+	*p++ = ' ';
+	p = write_port(p, &hdr->dst);
 	*p++ = '\r';
 	*p++ = '\n';
 	return (int)(p - buf);

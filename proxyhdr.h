@@ -92,13 +92,15 @@ struct proxyhdr_tlv {
 
 /* Parses the header at the start of buf[0..len), len being what has arrived so
  * far. Returns the header's length, payload begins there; 0 if more bytes are
- * needed to tell; or why it is none, as early as that shows. Fills *hdr only
- * where a length is returned. Takes any length up to PROXYHDR_MAX and checks
- * every TLV's length, CRC32C and UNIQUE_ID. PROXY spec 2.1, 2.2.
+ * needed to tell; or why it is none, as soon as that shows: addresses and TLVs
+ * are looked at when all of the header is there. Fills *hdr only where a length
+ * is returned. Takes any length up to PROXYHDR_MAX and checks every TLV's
+ * length, CRC32C and UNIQUE_ID. PROXY spec 2.1, 2.2.
  *
- * Of LOCAL, or where family or transport is UNSPEC, the addresses are skipped.
- * No family says where TLVs begin behind UNSPEC: its block is given as TLVs if
- * it reads as such to the end (HAProxy sends them so), else it is skipped. */
+ * Where the command is LOCAL, or family or transport is UNSPEC, addresses are
+ * skipped. Nothing says where TLVs begin in a block of no family: it is given as
+ * TLVs if it reads as such to its end (HAProxy sends them so), else skipped, as
+ * is all of a LOCAL header that names a family. */
 int proxyhdr_parse(struct proxyhdr *hdr, const void *buf, size_t len);
 
 /* Reads the TLV at the start of tlvs[0..len). Returns its length, type and
@@ -107,18 +109,18 @@ int proxyhdr_parse(struct proxyhdr *hdr, const void *buf, size_t len);
  * of its value. PROXY spec 2.2. */
 int proxyhdr_tlv(struct proxyhdr_tlv *tlv, const void *tlvs, size_t len);
 
-/* Writes the header *hdr to buf[0..size), all but its TLVs. Returns its length,
+/* Writes the header *hdr to buf[0..size). Returns its length,
  * at most PROXYHDR_BUILD_MAX; PROXYHDR_ESPACE; or PROXYHDR_EARGUMENT for a
  * version that is neither 1 nor 2, unequal or other address families, or
- * addresses with transport UNSPEC. What v1 cannot say (UNIX, DGRAM, LOCAL,
+ * addresses with transport UNSPEC. *hdr's TLVs are not written. What v1 cannot say (UNIX, DGRAM, LOCAL,
  * no addresses) becomes UNKNOWN. LOCAL is written without addresses.
  * PROXY spec 2.1, 2.2. */
 int proxyhdr_build(void *buf, size_t size, const struct proxyhdr *hdr);
 
 /* Appends a TLV to the v2 header at buf, of size bytes in all. Returns the
  * header's new length; PROXYHDR_ESPACE if that is over size or PROXYHDR_MAX;
- * PROXYHDR_EARGUMENT if there is no v2 header or type is over 255.
- * PROXY spec 2.2. */
+ * PROXYHDR_EARGUMENT if there is no v2 header or type is over 255. After an
+ * error the header is as it was. PROXY spec 2.2. */
 int proxyhdr_add_tlv(void *buf, size_t size, unsigned type,
                      const void *value, size_t len);
 
