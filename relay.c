@@ -97,9 +97,11 @@ static unsigned char buffers[2][BUFFER_SIZE];
 enum log_target { UNDECIDED, STDERR, JOURNAL, SYSLOG };
 
 struct line {
-	char text[1024];
+	char text[1536];
 	size_t len;
 };
+
+enum { VALUE_MAX = 300 };       /* of four that a line may have */
 
 __attribute__((format(printf, 2, 3)))
 static void add(struct line *line, const char *format, ...)
@@ -116,18 +118,27 @@ static void add(struct line *line, const char *format, ...)
 		line->len = sizeof line->text - 2;
 }
 
-/* key=value, quoted where logfmt asks for it. No control character gets out: a
- * value may come from the environment or from a client. */
+/* key=value, quoted where logfmt asks for it. A value may come from the command
+ * line, the environment or a client: nothing but printable ASCII gets out, and
+ * not so much of it that there is no room for the next. */
 static void add_pair(struct line *line, const char *key, const char *value)
 {
-	bool quote = *value == '\0' || strpbrk(value, " =\"\\\t\r\n") != NULL;
+	bool quote = *value == '\0';
+	size_t start;
+	const char *p;
 
+	for (p = value; *p != '\0'; p++)
+		quote |= *p <= ' ' || *p > '~' || strchr("=\"\\", *p) != NULL;
 	add(line, " %s=%s", key, quote ? "\"" : "");
-	for (; *value != '\0'; value++) {
+	for (start = line->len; *value != '\0'; value++) {
+		if (line->len - start >= VALUE_MAX) {
+			add(line, "...");
+			break;
+		}
 		if (*value == '"' || *value == '\\')
 			add(line, "\\%c", *value);
-		else if ((unsigned char)*value < ' ' || *value == 0x7F)
-			add(line, "\\x%02x", (unsigned)*value);
+		else if (*value < ' ' || *value > '~')
+			add(line, "\\x%02x", (unsigned char)*value);
 		else
 			add(line, "%c", *value);
 	}
@@ -208,6 +219,7 @@ static void emit(int priority, const struct line *line)
 {
 	struct line out = { .len = 0 };
 
+	signal(SIGPIPE, SIG_IGN);
 	if (log_target() != SYSLOG) {
 		if (log_target() == JOURNAL)
 			add(&out, "<%d>", priority);
@@ -330,19 +342,20 @@ static int wait_for(struct pollfd *p, nfds_t count, int ms)
 	return n;
 }
 
-static bool is_socket(int fd)
+/* SOCK_STREAM or another type; -1: no socket. */
+static int socket_type(int fd)
 {
 	int type;
 	socklen_t len = sizeof type;
 
-	return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0;
+	return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 ? type : -1;
 }
 
 /* A socket that was reset. A pipe says POLLERR too, when nobody reads it any
  * more: that is no cut, its writer has just been left alone. */
 static bool is_reset(int fd, short revents)
 {
-	return revents & POLLERR && is_socket(fd);
+	return revents & POLLERR && socket_type(fd) >= 0;
 }
 
 /* Waits for fd, at most ms milliseconds. Returns its revents, 0 after the time.
@@ -379,7 +392,7 @@ static const char help[] =
 "  -0, --no-header     send none: a plain relay\n"
 "  -b, --bind=ADDR     connect to the backend from this address\n"
 "  -t, --timeout=SECS  limit for look-up and connection (default 10)\n"
-"  -i, --idle=SECS     end a connection that moves nothing for so long (default 0: never)\n"
+"  -i, --idle=SECS     end a connection that moves nothing for so long (0: never)\n"
 "  -v, --verbose       log every connection\n"
 "  -q, --quiet         log nothing\n"
 "  -h, --help          print this and exit\n"
@@ -387,48 +400,66 @@ static const char help[] =
 "\n"
 "exit status: 0 connection over, 100 wrong usage, 111 system or network failure\n";
 
-/* Decimal digits and nothing else, up to max. */
-static bool parse_number(const char *text, unsigned max, unsigned *n)
+/* Reads decimal digits at *p, up to max, and moves *p behind them. */
+static bool read_number(const char **p, unsigned max, unsigned *n)
 {
-	*n = 0;
-	if (*text == '\0')
-		return false;
-	for (; *text != '\0'; text++) {
-		unsigned digit = (unsigned)(*text - '0');
+	const char *start = *p;
 
-		if (*text < '0' || *text > '9' || *n > (max - digit) / 10)
+	for (*n = 0; **p >= '0' && **p <= '9'; ++*p) {
+		unsigned digit = (unsigned)(**p - '0');
+
+		if (*n > (max - digit) / 10)
 			return false;
 		*n = *n * 10 + digit;
 	}
-	return true;
+	return *p > start;
+}
+
+/* The same, with nothing behind the digits. */
+static bool parse_number(const char *text, unsigned max, unsigned *n)
+{
+	return read_number(&text, max, n) && *text == '\0';
 }
 
 /* Seconds with or without a fraction, to milliseconds, rounded up. */
 static int parse_seconds(const char *option, const char *text)
 {
-	char whole[16];
-	const char *digit;
-	unsigned seconds, fraction = 0, unit = 1000;
-	size_t len = strcspn(text, ".");
+	const unsigned max = INT_MAX / 1000 - 1;
+	const char *p = text;
+	unsigned seconds = 0, ms = 0, unit = 1000;
+	bool some = *p == '.' || read_number(&p, max, &seconds), more = false;
 
-	if (len >= sizeof whole)
-		fail(EXIT_USAGE, "%s: %s is too long a time", option, text);
-	memcpy(whole, text, len);
-	whole[len] = '\0';
-	if (!parse_number(len > 0 ? whole : "0", INT_MAX / 1000 - 1, &seconds) ||
-	    strspn(text, ".0123456789") != strlen(text) || strcmp(text, ".") == 0 ||
-	    *text == '\0' || strchr(text, '.') != strrchr(text, '.'))
-		fail(EXIT_USAGE, "%s: %s is no number of seconds from 0 to %d",
-		     option, text, INT_MAX / 1000 - 1);
-	for (digit = text + len; *digit != '\0' && *++digit != '\0';) {
-		unit /= 10;
-		fraction += (unsigned)(*digit - '0') * unit;
-		if (unit == 0 && *digit != '0') {
-			fraction++;
-			break;
+	if (*p == '.') {
+		for (some = p > text, p++; *p >= '0' && *p <= '9'; p++, some = true) {
+			unit /= 10;
+			ms += (unsigned)(*p - '0') * unit;
+			more |= unit == 0 && *p > '0';
 		}
 	}
-	return (int)(seconds * 1000 + fraction);
+	if (!some || *p != '\0')
+		fail(EXIT_USAGE, "%s needs a number of seconds from 0 to %u, not %.100s", option, max, text);
+	return (int)(seconds * 1000 + ms + more);
+}
+
+/* An address as text; IPv6 in brackets too, which is socat's way. */
+static bool parse_address(union proxyhdr_addr *a, const char *text)
+{
+	char ip[INET6_ADDRSTRLEN];
+	size_t len = strlen(text);
+
+	if (inet_pton(AF_INET, text, &a->in.sin_addr) == 1) {
+		a->sa.sa_family = AF_INET;
+		return true;
+	}
+	if (text[0] == '[' && text[len - 1] == ']' && len - 2 < sizeof ip) {
+		memcpy(ip, text + 1, len - 2);
+		ip[len - 2] = '\0';
+		text = ip;
+	}
+	if (inet_pton(AF_INET6, text, &a->in6.sin6_addr) != 1)
+		return false;
+	a->sa.sa_family = AF_INET6;
+	return true;
 }
 
 static void parse_path(struct backend *b)
@@ -459,57 +490,63 @@ static void parse_path(struct backend *b)
 
 static void parse_descriptors(struct backend *b)
 {
-	char in[16], *comma;
+	const char *p = b->text + strlen("fd:");
 	unsigned r, w;
+	bool ok = read_number(&p, INT_MAX, &r);
 
-	snprintf(in, sizeof in, "%s", b->text + strlen("fd:"));
-	if ((comma = strchr(in, ',')) != NULL)
-		*comma = '\0';
-	if (!parse_number(in, INT_MAX, &r) ||
-	    !parse_number(comma ? comma + 1 : in, INT_MAX, &w) || r < 3 || w < 3)
+	w = r;
+	if (ok && *p == ',')
+		ok = read_number((p++, &p), INT_MAX, &w);
+	if (!ok || *p != '\0' || r < 3 || w < 3)
 		fail(EXIT_USAGE, "fd: needs one or two descriptors from 3 up, as in fd:6,7");
 	b->descriptors = (struct end){ (int)r, (int)w, -1 };
+}
+
+static void set_port(union proxyhdr_addr *a, unsigned port)
+{
+	if (a->sa.sa_family == AF_INET)
+		a->in.sin_port = htons((in_port_t)port);
+	else
+		a->in6.sin6_port = htons((in_port_t)port);
 }
 
 /* HOST:PORT or [V6]:PORT. A host that is no address is left for look_up. */
 static void parse_host(struct backend *b)
 {
-	const char *host = b->text, *end, *colon = strrchr(host, ':');
-	bool bracket = *host == '[';
+	const char *colon = strrchr(b->text, ':');
+	bool bracket = *b->text == '[';
+	size_t len = colon != NULL ? (size_t)(colon - b->text) : 0;
 	unsigned port;
 
-	if (bracket && strchr(host, ']') == NULL)
+	if (bracket && strchr(b->text, ']') == NULL)
 		fail(EXIT_USAGE, "the [ has no ]");
 	if (colon == NULL || (bracket && colon[-1] != ']'))
 		fail(EXIT_USAGE, "no port: a backend is HOST:PORT, [V6]:PORT, /path, @abstract or fd:R,W");
 	if (!parse_number(colon + 1, 65535, &port) || port == 0)
 		fail(EXIT_USAGE, "the port must be a number from 1 to 65535");
-	end = bracket ? colon - 1 : colon;
-	host += bracket;
-	if (host == end)
+	if (len == (bracket ? strlen("[]") : 0))
 		fail(EXIT_USAGE, "the host is empty");
-	if ((size_t)(end - host) >= sizeof b->host)
+	if (len >= sizeof b->host)
 		fail(EXIT_USAGE, "the host name is over %zu bytes", sizeof b->host - 1);
-	memcpy(b->host, host, (size_t)(end - host));
+	memcpy(b->host, b->text, len);
 	if (!bracket && strchr(b->host, ':') != NULL)
 		fail(EXIT_USAGE, "an IPv6 address needs brackets, as in [::1]:%u", port);
 
-	if (bracket && inet_pton(AF_INET6, b->host, &b->sockaddr.in6.sin6_addr) == 1) {
-		b->sockaddr.in6.sin6_family = AF_INET6;
-		b->sockaddr.in6.sin6_port = htons((in_port_t)port);
-		b->address.ai_addrlen = sizeof b->sockaddr.in6;
-	} else if (!bracket && inet_pton(AF_INET, b->host, &b->sockaddr.in.sin_addr) == 1) {
-		b->sockaddr.in.sin_family = AF_INET;
-		b->sockaddr.in.sin_port = htons((in_port_t)port);
-		b->address.ai_addrlen = sizeof b->sockaddr.in;
-	} else if (bracket && strchr(b->host, '%') == NULL) {
-		/* with a zone, as in [fe80::1%eth0], the resolver knows it */
-		fail(EXIT_USAGE, "what is in [ ] is no IPv6 address");
-	} else {
-		snprintf(b->port, sizeof b->port, "%u", port);
+	if (parse_address(&b->sockaddr, b->host)) {
+		set_port(&b->sockaddr, port);
+		b->address.ai_addrlen = b->sockaddr.sa.sa_family == AF_INET ?
+		                        sizeof b->sockaddr.in : sizeof b->sockaddr.in6;
+		b->host[0] = '\0';
 		return;
 	}
-	b->host[0] = '\0';
+	snprintf(b->port, sizeof b->port, "%u", port);
+	if (!bracket)
+		return;
+	/* with a zone, as in [fe80::1%eth0], the resolver knows it */
+	if (strchr(b->host, '%') == NULL)
+		fail(EXIT_USAGE, "what is in [ ] is no IPv6 address");
+	memmove(b->host, b->host + 1, len - 1);
+	b->host[len - 2] = '\0';
 }
 
 static void parse_backend(struct backend *b, const char *text)
@@ -525,14 +562,20 @@ static void parse_backend(struct backend *b, const char *text)
 	b->address.ai_addr = &b->sockaddr.sa;
 }
 
-static void parse_bind(union proxyhdr_addr *a, const char *text)
+/* getopt_long's `?` or `:`: optopt is the option, or 0 for a long one that does
+ * not exist. */
+__attribute__((noreturn))
+static void bad_option(int answer, const struct option *longs, const char *arg)
 {
-	if (inet_pton(AF_INET, text, &a->in.sin_addr) == 1)
-		a->sa.sa_family = AF_INET;
-	else if (inet_pton(AF_INET6, text, &a->in6.sin6_addr) == 1)
-		a->sa.sa_family = AF_INET6;
-	else
-		fail(EXIT_USAGE, "--bind: %s is no IPv4 or IPv6 address", text);
+	while (longs->name != NULL && longs->val != optopt)
+		longs++;
+	if (optopt == 0)
+		fail(EXIT_USAGE, "unknown option %.100s: see relay --help", arg);
+	if (longs->name == NULL)
+		fail(EXIT_USAGE, "unknown option -%c: see relay --help", optopt);
+	if (answer == ':')
+		fail(EXIT_USAGE, "-%c, --%s needs a value: see relay --help", optopt, longs->name);
+	fail(EXIT_USAGE, "-%c, --%s takes no value: see relay --help", optopt, longs->name);
 }
 
 static void parse_options(int argc, char **argv, struct options *o)
@@ -561,7 +604,8 @@ static void parse_options(int argc, char **argv, struct options *o)
 			o->version = option - '0';
 			break;
 		case 'b':
-			parse_bind(&o->bind, optarg);
+			if (!parse_address(&o->bind, optarg))
+				fail(EXIT_USAGE, "--bind: no IPv4 or IPv6 address: %s", optarg);
 			break;
 		case 't':
 			o->timeout = parse_seconds("--timeout", optarg);
@@ -583,12 +627,8 @@ static void parse_options(int argc, char **argv, struct options *o)
 		case 'V':
 			puts("relay " VERSION);
 			exit(fflush(stdout) == 0 ? 0 : EXIT_SYSTEM);
-		case ':':
-			fail(EXIT_USAGE, "option %s needs a value: see relay --help", argv[optind - 1]);
 		default:
-			if (optopt > 0)
-				fail(EXIT_USAGE, "bad option -%c: see relay --help", optopt);
-			fail(EXIT_USAGE, "bad option %s: see relay --help", argv[optind - 1]);
+			bad_option(option, longs, argv[optind <= argc ? optind - 1 : argc - 1]);
 		}
 	}
 	if (optind == argc)
@@ -598,7 +638,7 @@ static void parse_options(int argc, char **argv, struct options *o)
 	parse_backend(&o->backend, argv[optind]);
 	if (o->bind.sa.sa_family != AF_UNSPEC && o->backend.host[0] == '\0' &&
 	    o->backend.address.ai_family != o->bind.sa.sa_family)
-		fail(EXIT_USAGE, "--bind is of another address family than the backend");
+		fail(EXIT_USAGE, "--bind needs a backend of the same address family");
 	o->quiet = quiet;       /* wrong usage is always told */
 }
 
@@ -693,15 +733,13 @@ static void check_descriptors(const struct end *client)
 	}
 }
 
-/* getpeername(2) has failed: why? */
+/* getpeername(2) knows no client: why? */
+__attribute__((noreturn))
 static void explain_no_peer(int fd)
 {
-	int listens = 0, type = SOCK_STREAM;
-	socklen_t len = sizeof(int);
+	int listens = 0;
+	socklen_t len = sizeof listens;
 
-	getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len);
-	if (type != SOCK_STREAM)
-		fail(EXIT_USAGE, "descriptor %d is no stream socket: relay is for TCP and UNIX streams", fd);
 	getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len);
 	if (listens)
 		fail(EXIT_USAGE, "descriptor %d is a listening socket: set Accept=yes (systemd) or nowait (inetd)", fd);
@@ -713,13 +751,15 @@ static void explain_no_peer(int fd)
 /* Asks the socket. Returns whether there is one that knows its client. */
 static bool ask_socket(struct end *client)
 {
+	int type = socket_type(client->in);
 	socklen_t len = sizeof conn.client;
 
-	if (getpeername(client->in, &conn.client.sa, &len) < 0) {
-		if (errno != ENOTSOCK)
-			explain_no_peer(client->in);
+	if (type < 0)
 		return false;
-	}
+	if (type != SOCK_STREAM)
+		fail(EXIT_USAGE, "descriptor %d is no stream socket: relay is for TCP and UNIX streams", client->in);
+	if (getpeername(client->in, &conn.client.sa, &len) < 0)
+		explain_no_peer(client->in);
 	len = sizeof conn.server;
 	getsockname(client->in, &conn.server.sa, &len);
 	switch (conn.client.sa.sa_family) {
@@ -742,28 +782,15 @@ static void parse_variables(union proxyhdr_addr *a, const char *ip_name, const c
 {
 	const char *ip = ip_name ? getenv(ip_name) : NULL;
 	const char *port = port_name ? getenv(port_name) : NULL;
-	char text[INET6_ADDRSTRLEN + 2];
-	size_t len;
 	unsigned n = 0;
 
 	if (ip == NULL || *ip == '\0')
 		return;
-	len = (size_t)snprintf(text, sizeof text, "%s", ip);
-	if (len < sizeof text && text[0] == '[' && text[len - 1] == ']') {
-		memmove(text, text + 1, len - 2);       /* socat's way */
-		text[len - 2] = '\0';
-	}
 	if (port != NULL && !parse_number(port, 65535, &n))
 		fail(EXIT_USAGE, "%s is no port: %s", port_name, port);
-	if (len < sizeof text && inet_pton(AF_INET, text, &a->in.sin_addr) == 1) {
-		a->sa.sa_family = AF_INET;
-		a->in.sin_port = htons((in_port_t)n);
-	} else if (len < sizeof text && inet_pton(AF_INET6, text, &a->in6.sin6_addr) == 1) {
-		a->sa.sa_family = AF_INET6;
-		a->in6.sin6_port = htons((in_port_t)n);
-	} else {
+	if (!parse_address(a, ip))
 		fail(EXIT_USAGE, "%s is no address: %s", ip_name, ip);
-	}
+	set_port(a, n);
 }
 
 static void ask_environment(void)
@@ -783,7 +810,7 @@ static void ask_environment(void)
 	memset(&client, 0, sizeof client);
 	memset(&server, 0, sizeof server);
 	/* behind fd:, tcpclient and its kin have overwritten these: their backend's */
-	if (proto != NULL && strlen(proto) < 16 && conn.options.backend.descriptors.in == 0) {
+	if (proto != NULL && *proto != '\0' && strlen(proto) < 16 && conn.options.backend.descriptors.in == 0) {
 		for (i = 0; i < 4; i++)
 			snprintf(names[i], sizeof names[i], "%s%s", proto, ucspi[i]);
 		parse_variables(&client, v.remote_ip, v.remote_port);
@@ -1225,7 +1252,6 @@ int main(int argc, char **argv)
 	enum ending ending;
 
 	parse_options(argc, argv, &conn.options);
-	signal(SIGPIPE, SIG_IGN);
 	if (conn.options.verbose) {
 		conn.started = now();
 		catch_signals();
@@ -1235,6 +1261,7 @@ int main(int argc, char **argv)
 	conn.directions[CLIENT] = (struct direction){ .from = client->in, .to = backend->out, .buf = buffers[0] };
 	conn.directions[BACKEND] = (struct direction){ .from = backend->in, .to = client->out, .buf = buffers[1] };
 	send_header(&conn.directions[CLIENT]);
+	signal(SIGPIPE, SIG_IGN);       /* of pipes; sockets are told MSG_NOSIGNAL */
 	set_tcp_options(client);
 	set_tcp_options(backend);
 	ending = relay(conn.directions);

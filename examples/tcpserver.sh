@@ -14,5 +14,5 @@
 exec 2>&1
 exec tcpserver -v -H -R -l 0 -c 1000 -b 128 \
     -u "$(id -u nobody)" -g "$(id -g nobody)" \
-    0.0.0.0 8080 \
-    /usr/local/bin/relay -v 127.0.0.1:8081
+    0.0.0.0 80 \
+    /usr/local/bin/relay -v 127.0.0.1:8080

@@ -49,8 +49,8 @@ inetd_example() {
     [[ $(id -u) == 0 ]] || skip "inetd becomes nobody: needs root"
     port_v2=$(free_port)
     sed -e "s|/usr/local/bin/relay|$BATS_FILE_TMPDIR/relay|" \
-        -e "s/^8080\>/$port/; s/127.0.0.1:8081/127.0.0.1:$backend/" \
-        -e "s/^8443\>/$port_v2/; s/127.0.0.1:8444/127.0.0.1:$backend/" \
+        -e "s/^80\>/$port/; s/127.0.0.1:8080/127.0.0.1:$backend/" \
+        -e "s/^443\>/$port_v2/; s/127.0.0.1:8443/127.0.0.1:$backend/" \
         "$ROOT/examples/inetd.conf" >"$BATS_TEST_TMPDIR/inetd.conf"
     start inetd inetd -i "$BATS_TEST_TMPDIR/inetd.conf"
     wait_listening "$port"
@@ -261,7 +261,7 @@ assert_refused_line() {
     [[ $(id -u) == 0 ]] || skip "tcpserver becomes nobody: needs root"
     record
     sed -e "s|/usr/local/bin/relay|$BATS_FILE_TMPDIR/relay|" \
-        -e "s/ 8080 / $port /; s/127.0.0.1:8081/127.0.0.1:$backend/" \
+        -e "s/ 80 / $port /; s/127.0.0.1:8080/127.0.0.1:$backend/" \
         "$ROOT/examples/tcpserver.sh" >"$BATS_TEST_TMPDIR/run"
     start tcpserver sh "$BATS_TEST_TMPDIR/run"
     wait_listening "$port"

@@ -1,0 +1,281 @@
+#!/usr/bin/env bats
+# shellcheck shell=bash
+# Copyright (c) 2026 The relay authors. SPDX-License-Identifier: ISC
+#
+# The Makefile, in a copy of the tree: compilers, dependencies, install. And
+# what is checked without being run: shell scripts, the manual page, and that
+# program and documents name the same options.
+
+load helper
+
+setup() {
+    tree=$BATS_TEST_TMPDIR/tree
+    mkdir "$tree"
+    tar -C "$ROOT" -c --exclude=./.git --exclude=./relay --exclude='*.o' --exclude=./tests/build . |
+        tar -C "$tree" -x
+    cd "$tree" || return
+    # make check passes its own on to make here.
+    unset MAKEFLAGS MAKEOVERRIDES MFLAGS MAKELEVEL CC CFLAGS CPPFLAGS LDFLAGS
+}
+
+teardown() {
+    stop_all
+}
+
+# --- what the tests have in common ---
+
+# files [DIRECTORY]: what is there, one a line.
+files() {
+    find "${1:-.}" ! -type d -printf '%P\n' | sort
+}
+
+# assert_builds COMPILER KIND MAKE-ARGUMENT...: everything, without a warning,
+# with the flags that the project has chosen; it says which compiler, and runs.
+assert_builds() {
+    local compiler=$1 kind=$2 flag
+    shift 2
+    run make "$@"
+    assert_success
+    assert_line "relay: built with $compiler, $kind"
+    refute_output --partial warning
+    for flag in -std=c11 -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes; do
+        assert_equal "$(grep -c -- " -c -o .* $flag\| $flag .* -c -o " <<<"$output") $flag" "2 $flag"
+    done
+    run ./relay --version
+    assert_success
+}
+
+# assert_compiles COMPILER: at every optimization, where other warnings show.
+assert_compiles() {
+    local level
+    for level in -O0 -O1 -O2 -O3 -Os; do
+        make clean
+        assert_builds "$1" "$2" CC="$1" CFLAGS="$level -Werror -pedantic-errors"
+    done
+}
+
+is_static() {
+    [[ $(ldd ./relay 2>&1) == *'not a dynamic executable'* ]]
+}
+
+# --- compilers ---
+
+@test "gcc has nothing to say" {
+    assert_compiles gcc "the system's C library"
+}
+
+@test "clang has nothing to say" {
+    assert_compiles clang "the system's C library"
+}
+
+@test "musl-gcc has nothing to say" {
+    assert_compiles musl-gcc static
+}
+
+@test "make takes musl-gcc where it is there: a static program" {
+    assert_builds musl-gcc static
+    is_static
+}
+
+@test "make takes the system's compiler where musl-gcc is not there" {
+    local directory
+    mkdir "$BATS_TEST_TMPDIR/bin"
+    for directory in /bin /usr/bin /sbin /usr/sbin /usr/local/bin; do
+        find "$directory/" -maxdepth 1 ! -type d ! -name 'musl-gcc' \
+            -exec ln -sf -t "$BATS_TEST_TMPDIR/bin" {} +
+    done
+    PATH=$BATS_TEST_TMPDIR/bin assert_builds cc "the system's C library"
+    run ! is_static
+}
+
+@test "make takes the compiler that it is told, by argument or environment" {
+    assert_builds cc "the system's C library" CC=cc
+    run ! is_static
+    make clean
+    CC=clang assert_builds clang "the system's C library"
+    make clean
+    assert_builds "$(command -v musl-gcc)" static CC="$(command -v musl-gcc)"
+    is_static
+}
+
+@test "make leaves room for flags of a packager's own" {
+    run make CC=gcc CPPFLAGS=-DCPPFLAG_GIVEN CFLAGS='-O1 -g' LDFLAGS=-Wl,-z,now
+    assert_success
+    assert_equal "$(grep -c -e ' -DCPPFLAG_GIVEN -O1 -g .*-c ' -e '-c .* -DCPPFLAG_GIVEN -O1 -g' <<<"$output")" 2
+    assert_line --partial -Wl,-z,now
+}
+
+# --- dependencies ---
+
+@test "make -j8 builds a clean tree, each time" {
+    local i
+    for i in 1 2 3 4 5 6 7 8; do
+        make clean
+        run make -j8
+        assert_success
+        run ./relay --version
+        assert_success
+        assert_equal "$i: $(make -q && echo 'nothing to do')" "$i: nothing to do"
+    done
+}
+
+# rebuilt FILE: the objects that make compiles once FILE is newer, in a line.
+rebuilt() {
+    sleep 0.01 # file times are those of the last clock tick
+    touch "$1"
+    make | sed -n 's/.* -c -o \([a-z]*\.o\) .*/\1/p' | sort | tr '\n' ' '
+    make -q || echo 'and make is not done'
+}
+
+@test "a file that changes rebuilds what is made of it, and no more" {
+    make
+    make -q
+    assert_equal "$(rebuilt proxyhdr.h)" 'proxyhdr.o relay.o '
+    assert_equal "$(rebuilt proxyhdr.c)" 'proxyhdr.o '
+    assert_equal "$(rebuilt relay.c)" 'relay.o '
+    assert_equal "$(rebuilt Makefile)" 'proxyhdr.o relay.o '
+    assert_equal "$(rebuilt README.md)" ''
+    rm relay
+    run make
+    assert_success
+    assert [ -x relay ]
+}
+
+@test "make clean leaves what was there before make" {
+    local before
+    before=$(files)
+    assert_equal "$(grep -cx 'relay.c\|tests/usage.bats\|README.md' <<<"$before")" 3
+    make
+    mkdir -p tests/build && touch tests/build/something
+    assert [ "$(files)" != "$before" ]
+    make clean
+    assert_equal "$(files)" "$before"
+    make clean
+}
+
+@test "git ignores what make makes" {
+    command -v git >/dev/null || skip "there is no git here"
+    export GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_SYSTEM=/dev/null
+    git init -q .
+    git add -A
+    make
+    mkdir -p tests/build && touch tests/build/something
+    assert_equal "$(git status --porcelain | grep -v '^A ')" ''
+}
+
+# --- install ---
+
+# installed DIRECTORY: its files, their modes.
+installed() {
+    find "$1" ! -type d -printf '%P %m\n' | sort
+}
+
+@test "make install installs relay and relay.1, make uninstall removes them" {
+    local stage=$BATS_TEST_TMPDIR/stage
+    make -j8 install DESTDIR="$stage"
+    assert_equal "$(installed "$stage")" 'usr/local/bin/relay 755
+usr/local/share/man/man1/relay.1 644'
+    cmp relay "$stage/usr/local/bin/relay"
+    cmp relay.1 "$stage/usr/local/share/man/man1/relay.1"
+
+    # Over an older one; beside the files of others.
+    touch "$stage/usr/local/bin/relay-other" "$stage/usr/local/share/man/man1/other.1"
+    echo old >"$stage/usr/local/bin/relay"
+    make install DESTDIR="$stage"
+    cmp relay "$stage/usr/local/bin/relay"
+    make uninstall DESTDIR="$stage"
+    assert_equal "$(files "$stage")" 'usr/local/bin/relay-other
+usr/local/share/man/man1/other.1'
+    make uninstall DESTDIR="$stage"
+}
+
+@test "make install goes where PREFIX says" {
+    local stage=$BATS_TEST_TMPDIR/stage prefix=$BATS_TEST_TMPDIR/prefix
+    make install PREFIX=/usr DESTDIR="$stage"
+    assert_equal "$(installed "$stage")" 'usr/bin/relay 755
+usr/share/man/man1/relay.1 644'
+    make install PREFIX="$prefix"
+    assert_equal "$(installed "$prefix")" 'bin/relay 755
+share/man/man1/relay.1 644'
+    "$prefix/bin/relay" --version
+    make uninstall PREFIX="$prefix"
+    assert_equal "$(files "$prefix")" ''
+}
+
+# --- without running it ---
+
+@test "shellcheck has nothing to say" {
+    local scripts
+    mapfile -t scripts < <({
+        find . -name '*.sh' -o -name '*.bash' -o -name '*.bats'
+        grep -rlE '^#! ?/.*[/ ](sh|bash|dash|bats)$' .
+    } | sort -u)
+    for script in .ci/run examples/demo.sh tests/run.sh tests/helper.bash tests/build.bats; do
+        assert_regex " ${scripts[*]} " " \\./$script "
+    done
+    run shellcheck -x -P SCRIPTDIR "${scripts[@]}"
+    assert_output ''
+    assert_success
+}
+
+@test "mandoc has nothing to say about the manual page" {
+    run mandoc -Tlint -W warning relay.1
+    assert_output ''
+    assert_success
+    # Matters of style too; which other pages are installed is not one.
+    run ! grep -v -e 'mandoc\.db' -e 'referenced manual not found' <(mandoc -Tlint relay.1 2>&1)
+}
+
+# The options that each place names: one a line, as in "-b --bind=".
+
+options_of_the_source() {
+    sed -nE "s/.*\{ \"([a-z0-9-]+)\", ([a-z]+)_argument, NULL, '(.)' \}.*/-\3 --\1 \2/p" relay.c |
+        sed -e 's/ required$/=/' -e 's/ no$//' | sort
+}
+
+options_of_the_help() {
+    "$RELAY" --help | sed -nE 's/^  (-.), --([a-z0-9-]+)(=?).*/\1 --\2\3/p' | sort
+}
+
+options_of_the_manual() {
+    mandoc -Tascii relay.1 | col -bx |
+        sed -nE 's/^     (-.)( [a-z]+)?, --([a-z0-9-]+)(=?).*/\1 --\3\4/p' | sort
+}
+
+options_of_the_readme() {
+    # shellcheck disable=SC2016 # the table's own marks
+    sed -nE 's/^\| `(-.)( [A-Z]+)?` \| `--([a-z0-9-]+)(=?)[A-Z]*` \|.*/\1 --\3\4/p' README.md | sort
+}
+
+# letters REGEX: the short options of the source's lines that match, in a row.
+letters() {
+    options_of_the_source | grep "$1" | cut -c 2 | sort | tr -d '\n'
+}
+
+# in_a_row: its input's letters and digits, sorted, without anything between.
+in_a_row() {
+    grep -o '[A-Za-z0-9]' | sort | tr -d '\n'
+}
+
+@test "the source, --help, the manual page and the README name the same options" {
+    local options
+    options=$(options_of_the_source)
+    assert_regex "$options" '^-0 --no-header.*-b --bind=.*-v --verbose$'
+    assert_equal "$(options_of_the_help)" "$options"
+    assert_equal "$(options_of_the_manual)" "$options"
+    assert_equal "$(options_of_the_readme)" "$options"
+}
+
+@test "the short options are those of getopt and of the synopsis too" {
+    local short synopsis with without
+    with=$(letters '=$') without=$(letters '[^=]$')
+    assert_regex "$with/$without" '^.*b.*/0.*v'
+
+    short=$(sed -n 's/.*getopt_long(argc, argv, ":\([^"]*\)".*/\1/p' relay.c)
+    assert_equal "$(grep -o '.:' <<<"$short" | in_a_row)" "$with"
+    assert_equal "$(in_a_row <<<"${short//?:/}")" "$without"
+
+    synopsis=$(mandoc -Tascii relay.1 | col -bx | sed -n '/^SYNOPSIS/,/^DESCRIPTION/p')
+    assert_equal "$(grep -oE '\[-. [a-z]+\]' <<<"$synopsis" | cut -c 3 | in_a_row)" "$with"
+    assert_equal "$(grep -oE '\[-[^] ]+\]|-. \| -.' <<<"$synopsis" | in_a_row)" "$without"
+}
