@@ -70,6 +70,7 @@ struct direction {
 	int from, to;
 	unsigned char *buf;                 /* of BUFFER_SIZE bytes */
 	size_t start, end;                  /* read from `from`, not yet written */
+	size_t header;                      /* of what goes to `to`, not the peer's */
 	unsigned long long bytes;           /* written to `to` */
 	bool ended;                         /* EOF has come in and gone out */
 	bool hung_up[2];                    /* FROM, TO: its other side is closed */
@@ -244,6 +245,15 @@ static void add_connection(struct line *line)
 		add_pair(line, "backend", conn.options.backend.text);
 }
 
+/* S4: whatever ends us, SIGKILL included, resets the connection, until
+ * both directions have ended in order. No socket, or none of TCP's: no effect. */
+static void set_linger(int fd, bool on)
+{
+	struct linger linger = { on, 0 };
+
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
+}
+
 /* Logs what went wrong and ends the process. Its sockets close with a reset. */
 __attribute__((noreturn, format(printf, 2, 3)))
 static void fail(int status, const char *format, ...)
@@ -261,17 +271,27 @@ static void fail(int status, const char *format, ...)
 		add_connection(&line);
 		emit(LOG_ERR, &line);
 	}
+	set_linger(conn.ends[CLIENT].in, true);
 	exit(status);
 }
 
 /* Milliseconds on a clock that nobody sets. The first call costs four page
- * faults, so only those make it who need to. */
+ * faults: what happens AT_ONCE, a connection to a backend nearby, does without. */
+enum { AT_ONCE = 50 };
+
+
 static long long now(void)
 {
 	struct timespec t;
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return (long long)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* How many of the peer's own bytes a direction has carried. */
+static unsigned long long relayed(const struct direction *d)
+{
+	return d->bytes > d->header ? d->bytes - d->header : 0;
 }
 
 /* The last line of a connection, with -v. */
@@ -289,7 +309,7 @@ static void report(enum ending ending)
 	add(&line, "closed");
 	add_connection(&line);
 	add(&line, " up=%llu down=%llu seconds=%lld.%03lld end=%s",
-	    conn.directions[CLIENT].bytes, conn.directions[BACKEND].bytes,
+	    relayed(&conn.directions[CLIENT]), relayed(&conn.directions[BACKEND]),
 	    ms / 1000, ms % 1000, names[ending]);
 	emit(LOG_INFO, &line);
 }
@@ -309,16 +329,30 @@ static void catch(int sig)
 static void catch_signals(void)
 {
 	static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
-	struct sigaction action = { .sa_handler = catch };
+	struct sigaction before, action = { .sa_handler = catch };
 	sigset_t blocked;
 	size_t i;
 
 	sigemptyset(&blocked);
 	for (i = 0; i < sizeof signals / sizeof *signals; i++) {
-		sigaddset(&blocked, signals[i]);
-		sigaction(signals[i], &action, NULL);
+		sigaction(signals[i], &action, &before);
+		if (before.sa_handler == SIG_IGN)       /* nohup's wish */
+			sigaction(signals[i], &before, NULL);
+		else
+			sigaddset(&blocked, signals[i]);
 	}
 	sigprocmask(SIG_BLOCK, &blocked, &unblocked);
+}
+
+/* Whether a signal waits. ppoll lets it in only when it finds no descriptor ready,
+ * which on a busy connection may be never. */
+static bool is_signalled(void)
+{
+	sigset_t pending;
+
+	sigpending(&pending);
+	return sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1 ||
+	       sigismember(&pending, SIGHUP) == 1;
 }
 
 /* poll(2) for up to ms milliseconds, or without end where ms is negative. Returns
@@ -326,10 +360,12 @@ static void catch_signals(void)
 static int wait_for(struct pollfd *p, nfds_t count, int ms)
 {
 	struct timespec t = { ms / 1000, ms % 1000 * 1000000L };
+	const sigset_t *mask = conn.options.verbose ? &unblocked : NULL;
 	int n;
 
-	while ((n = ppoll(p, count, ms < 0 ? NULL : &t,
-	                  conn.options.verbose ? &unblocked : NULL)) < 0) {
+	if (mask != NULL && is_signalled())
+		count = 0;
+	while ((n = ppoll(p, count, ms < 0 ? NULL : &t, mask)) < 0) {
 		if (errno != EINTR)
 			fail(EXIT_SYSTEM, "poll: %s", strerror(errno));
 		if (caught) {
@@ -363,16 +399,24 @@ static bool is_reset(int fd, short revents)
 static short wait_in_setup(int fd, short events, int ms)
 {
 	struct pollfd p[2] = { { fd, events, 0 }, { conn.ends[CLIENT].out, 0, 0 } };
+	int left = ms < AT_ONCE ? ms : AT_ONCE;
+	long long deadline = 0;
 
-	while (wait_for(p, 2, ms) > 0) {
+	do {
+		bool timed_out = wait_for(p, 2, left) == 0;
+
 		if (is_reset(p[1].fd, p[1].revents)) {
 			report(CLIENT_RESET);
 			exit(0);
 		}
-		if (p[0].revents)
+		if (p[0].revents != 0)
 			return p[0].revents;
-		p[1].fd = -1;           /* it has hung up, its bytes still count */
-	}
+		if (p[1].revents != 0)
+			p[1].fd = -1;           /* it has hung up, its bytes still count */
+		if (deadline == 0)
+			deadline = now() + (timed_out ? ms - left : ms);
+		left = (int)(deadline - now());
+	} while (left > 0);
 	return 0;
 }
 
@@ -656,16 +700,6 @@ static int tcp_socket(int fd)
 	return a.sa.sa_family == AF_INET || a.sa.sa_family == AF_INET6 ? fd : -1;
 }
 
-/* S4: whatever ends us, SIGKILL included, resets the connection, until
- * both directions have ended in order. */
-static void set_linger(const struct end *end, bool on)
-{
-	struct linger linger = { on, 0 };
-
-	if (end->tcp >= 0)
-		setsockopt(end->tcp, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
-}
-
 /* What a TCP connection needs once it lives. The header does not wait for it. */
 static void set_tcp_options(const struct end *end)
 {
@@ -879,7 +913,7 @@ static void find_client(struct end *client)
 		client->tcp = tcp_socket(client->out);
 	}
 	unite_families(&conn.client, &conn.server);
-	set_linger(client, true);
+	set_linger(client->tcp, true);
 }
 
 /* ---- connect to the backend ---- */
@@ -942,7 +976,7 @@ static int start_connect(const struct addrinfo *to)
 		if (bind(fd, &from->sa, to->ai_addrlen) < 0)
 			fail(EXIT_SYSTEM, "--bind: %s", strerror(errno));
 	}
-	set_linger(&(struct end){ .tcp = to->ai_family == AF_UNIX ? -1 : fd }, true);
+	set_linger(fd, true);
 	if (connect(fd, to->ai_addr, to->ai_addrlen) < 0 && errno != EINPROGRESS) {
 		int error = errno;
 
@@ -992,7 +1026,7 @@ static void take_descriptors(struct end *backend, const struct end *given)
 			fail(EXIT_USAGE, "descriptor %d is not open: is relay started by tcpclient or the like?", fds[i]);
 	*backend = *given;
 	backend->tcp = tcp_socket(given->out);
-	set_linger(backend, true);
+	set_linger(backend->tcp, true);
 }
 
 static bool is_usable(const struct addrinfo *a)
@@ -1147,8 +1181,7 @@ static void send_header(struct direction *d)
 	n = proxyhdr_build(d->buf, BUFFER_SIZE, &hdr);
 	if (n < 0)
 		fail(EXIT_SYSTEM, "header: %s", proxyhdr_strerror(n));
-	d->end = (size_t)n;
-	d->bytes = 0ULL - d->end;       /* not counted: it is not the client's */
+	d->header = d->end = (size_t)n;
 	move(d);
 }
 
@@ -1266,8 +1299,8 @@ int main(int argc, char **argv)
 	set_tcp_options(backend);
 	ending = relay(conn.directions);
 	if (ending == DONE) {
-		set_linger(client, false);
-		set_linger(backend, false);
+		set_linger(client->tcp, false);
+		set_linger(backend->tcp, false);
 	}
 	report(ending);
 	return ending == BACKEND_RESET ? EXIT_SYSTEM : 0;

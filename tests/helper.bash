@@ -20,7 +20,7 @@ PEER=$TESTS/peer.py
 
 # A package of its own, which conflicts with ucspi-tcp: tests/run.sh unpacks it.
 TCPSERVER6=$TESTS/build/ucspi-tcp-ipv6/usr/bin/tcpserver
-export ROOT RELAY
+export ROOT RELAY TCPSERVER6
 
 # Where this test, or this file's setup_file, keeps its files.
 work_dir() {
