@@ -466,11 +466,11 @@ static bool parse_number(const char *text, unsigned max, unsigned *n)
 }
 
 /* Seconds with or without a fraction, to milliseconds, rounded up. */
-static int parse_seconds(const char *option, const char *text)
+static int parse_seconds(const char *option, const char *text, int min_ms)
 {
 	const unsigned max = INT_MAX / 1000 - 1;
 	const char *p = text;
-	unsigned seconds = 0, ms = 0, unit = 1000;
+	unsigned seconds = 0, ms = 0, unit = 1000;      /* seconds * 1000 fits */
 	bool some = *p == '.' || read_number(&p, max, &seconds), more = false;
 
 	if (*p == '.') {
@@ -480,9 +480,11 @@ static int parse_seconds(const char *option, const char *text)
 			more |= unit == 0 && *p > '0';
 		}
 	}
-	if (!some || *p != '\0')
-		fail(EXIT_USAGE, "%s needs a number of seconds from 0 to %u, not %.100s", option, max, text);
-	return (int)(seconds * 1000 + ms + more);
+	ms += seconds * 1000 + more;
+	if (!some || *p != '\0' || (int)ms < min_ms)
+		fail(EXIT_USAGE, "%s needs a number of seconds, %s and at most %u, not %.100s",
+		     option, min_ms > 0 ? "more than 0" : "0 or more", max, text);
+	return (int)ms;
 }
 
 /* An address as text; IPv6 in brackets too, which is socat's way. */
@@ -562,6 +564,10 @@ static void parse_host(struct backend *b)
 	size_t len = colon != NULL ? (size_t)(colon - b->text) : 0;
 	unsigned port;
 
+	if (strstr(b->text, "://") != NULL)
+		fail(EXIT_USAGE, "a backend is HOST:PORT, not a URL");
+	if (strncmp(b->text, "unix:", 5) == 0)
+		fail(EXIT_USAGE, "a UNIX socket is given by its path alone, as in /run/backend.sock");
 	if (bracket && strchr(b->text, ']') == NULL)
 		fail(EXIT_USAGE, "the [ has no ]");
 	if (colon == NULL || (bracket && colon[-1] != ']'))
@@ -652,12 +658,10 @@ static void parse_options(int argc, char **argv, struct options *o)
 				fail(EXIT_USAGE, "--bind: no IPv4 or IPv6 address: %s", optarg);
 			break;
 		case 't':
-			o->timeout = parse_seconds("--timeout", optarg);
-			if (o->timeout == 0)
-				fail(EXIT_USAGE, "--timeout must be more than 0");
+			o->timeout = parse_seconds("--timeout", optarg, 1);
 			break;
 		case 'i':
-			o->idle = parse_seconds("--idle", optarg);
+			o->idle = parse_seconds("--idle", optarg, 0);
 			break;
 		case 'v':
 			o->verbose = true;
@@ -974,7 +978,7 @@ static int start_connect(const struct addrinfo *to)
 		setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
 #endif
 		if (bind(fd, &from->sa, to->ai_addrlen) < 0)
-			fail(EXIT_SYSTEM, "--bind: %s", strerror(errno));
+			fail(EXIT_SYSTEM, "--bind: %s: does this machine have the address?", strerror(errno));
 	}
 	set_linger(fd, true);
 	if (connect(fd, to->ai_addr, to->ai_addrlen) < 0 && errno != EINPROGRESS) {
@@ -1071,7 +1075,8 @@ static void connect_backend(struct end *backend, const struct backend *b)
 		error = errno;
 	}
 	fail(EXIT_SYSTEM, "cannot connect: %s%s", strerror(error),
-	     error == ECONNREFUSED || error == ENOENT ? ": does the backend listen there?" : "");
+	     error == ECONNREFUSED || error == ENOENT ? ": does the backend listen there?" :
+	     error == EACCES ? ": may the user that runs relay write to that socket?" : "");
 }
 
 /* ---- moving bytes ---- */

@@ -4,7 +4,7 @@
 # Copyright (c) 2026 The relay authors. SPDX-License-Identifier: ISC
 #
 # On Debian, as root, it installs what is missing. It takes loopback ports that
-# are free, and leaves nothing running and no files but the built program.
+# are free, and leaves nothing running and no files but what make has built.
 
 root=$(cd "$(dirname "$0")/.." && pwd) || exit 1
 # shellcheck source=tests/need.sh
@@ -27,6 +27,7 @@ trap 'clean_up 2>/dev/null' EXIT
 trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 143' TERM
+trap 'exit 141' PIPE      # of `sh demo.sh | head`
 
 step() { printf '\n== %s\n' "$*"; }
 
@@ -99,7 +100,7 @@ fi
 step 'Build relay: make'
 make -s -C "$root" >"$dir/make.log" 2>&1 || fail 'relay cannot be built' "$dir/make.log"
 cat "$dir/make.log"
-echo "It is $root/relay"
+echo "It is ./relay"
 
 next_port
 back=$port
