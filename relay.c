@@ -471,17 +471,18 @@ static int parse_seconds(const char *option, const char *text, int min_ms)
 	const unsigned max = INT_MAX / 1000 - 1;
 	const char *p = text;
 	unsigned seconds = 0, ms = 0, unit = 1000;      /* seconds * 1000 fits */
-	bool some = *p == '.' || read_number(&p, max, &seconds), more = false;
+	bool digits = read_number(&p, max, &seconds), more = false;
 
-	if (*p == '.') {
-		for (some = p > text, p++; *p >= '0' && *p <= '9'; p++, some = true) {
+	if (*p == '.' && (digits || p == text)) {
+		for (p++; *p >= '0' && *p <= '9'; p++) {
+			digits = true;
 			unit /= 10;
 			ms += (unsigned)(*p - '0') * unit;
 			more |= unit == 0 && *p > '0';
 		}
 	}
 	ms += seconds * 1000 + more;
-	if (!some || *p != '\0' || (int)ms < min_ms)
+	if (!digits || *p != '\0' || (int)ms < min_ms)
 		fail(EXIT_USAGE, "%s needs a number of seconds, %s and at most %u, not %.100s",
 		     option, min_ms > 0 ? "more than 0" : "0 or more", max, text);
 	return (int)ms;

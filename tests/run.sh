@@ -26,7 +26,7 @@ done
 cd "$here/.." || exit 1
 [ "$suites" ] || set -- "$@" tests/*.bats
 
-need make=make gcc=gcc g++=g++ clang=clang musl-gcc=musl-tools \
+need parallel=parallel make=make gcc=gcc g++=g++ clang=clang musl-gcc=musl-tools \
     /usr/include/stdio.h=libc6-dev \
     bats=bats /usr/lib/bats/bats-support/load.bash=bats-support \
     /usr/lib/bats/bats-assert/load.bash=bats-assert \
@@ -44,6 +44,8 @@ make >&2 || exit 1
 export LC_ALL=C.UTF-8
 export BATS_LIB_PATH=/usr/lib/bats
 export BATS_TEST_TIMEOUT="${BATS_TEST_TIMEOUT:-180}"
+# Suites side by side, one for each core; the tests of a suite in turn.
+set -- --jobs "$(nproc)" --no-parallelize-within-files "$@"
 
 {
     bats --formatter tap "$@"
