@@ -37,6 +37,7 @@
 #define VERSION "0.1.0"
 
 enum { BUFFER_SIZE = 256 * 1024 };
+enum { AT_ONCE = 50 };          /* milliseconds: longer than to a backend nearby */
 
 /* Exit statuses, after the UCSPI custom: 100 stays wrong until somebody mends
  * the configuration, 111 may pass. */
@@ -276,10 +277,7 @@ static void fail(int status, const char *format, ...)
 }
 
 /* Milliseconds on a clock that nobody sets. The first call costs four page
- * faults: what happens AT_ONCE, a connection to a backend nearby, does without. */
-enum { AT_ONCE = 50 };
-
-
+ * faults, so a connection that is made AT_ONCE does without. */
 static long long now(void)
 {
 	struct timespec t;
@@ -316,6 +314,9 @@ static void report(enum ending ending)
 
 /* ---- waiting ---- */
 
+static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
+enum { SIGNALS = sizeof signals / sizeof *signals };
+
 static sigset_t unblocked;      /* the signal mask while waiting */
 static volatile sig_atomic_t caught;
 
@@ -328,13 +329,12 @@ static void catch(int sig)
  * sockets close with a reset either way (S4). */
 static void catch_signals(void)
 {
-	static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
 	struct sigaction before, action = { .sa_handler = catch };
 	sigset_t blocked;
-	size_t i;
+	int i;
 
 	sigemptyset(&blocked);
-	for (i = 0; i < sizeof signals / sizeof *signals; i++) {
+	for (i = 0; i < SIGNALS; i++) {
 		sigaction(signals[i], &action, &before);
 		if (before.sa_handler == SIG_IGN)       /* nohup's wish */
 			sigaction(signals[i], &before, NULL);
@@ -349,10 +349,13 @@ static void catch_signals(void)
 static bool is_signalled(void)
 {
 	sigset_t pending;
+	int i;
 
 	sigpending(&pending);
-	return sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1 ||
-	       sigismember(&pending, SIGHUP) == 1;
+	for (i = 0; i < SIGNALS; i++)
+		if (sigismember(&pending, signals[i]) == 1 && sigismember(&unblocked, signals[i]) == 0)
+			return true;
+	return false;
 }
 
 /* poll(2) for up to ms milliseconds, or without end where ms is negative. Returns
