@@ -344,7 +344,7 @@ static int are_tlvs(const unsigned char *p, size_t len)
 	struct proxyhdr_tlv tlv;
 	int n;
 
-	for (; (n = proxyhdr_tlv(&tlv, p, len)) > 0; p += n)
+	for (; (n = proxyhdr_next_tlv(&tlv, p, len)) > 0; p += n)
 		len -= (size_t)n;
 	return n == 0;
 }
@@ -356,7 +356,7 @@ static int check_tlvs(const unsigned char *buf, size_t at, size_t len)
 	struct proxyhdr_tlv tlv;
 	int n, checksums = 0;
 
-	while ((n = proxyhdr_tlv(&tlv, buf + at, len - at)) > 0) {
+	while ((n = proxyhdr_next_tlv(&tlv, buf + at, len - at)) > 0) {
 		if (tlv.type == PROXYHDR_CRC32C) {
 			if (tlv.len != 4 || ++checksums > 1 || get32(tlv.value) !=
 			    crc32c(buf, len, at + TLV_FIXED))
@@ -438,7 +438,7 @@ int proxyhdr_parse(struct proxyhdr *hdr, const void *buf, size_t len)
 	return n;
 }
 
-int proxyhdr_tlv(struct proxyhdr_tlv *tlv, const void *tlvs, size_t len)
+int proxyhdr_next_tlv(struct proxyhdr_tlv *tlv, const void *tlvs, size_t len)
 {
 	const unsigned char *p = (const unsigned char *)tlvs;
 

@@ -79,7 +79,7 @@ struct proxyhdr {
 	 * transport UNSPEC, for LOCAL, UNKNOWN and UNSPEC: the receiver uses the
 	 * addresses of the connection itself. */
 	union proxyhdr_addr src, dst;
-	/* v2: the TLVs, in the buffer that was parsed; for proxyhdr_tlv. */
+	/* v2: the TLVs, in the buffer that was parsed; for proxyhdr_next_tlv. */
 	const unsigned char *tlvs;
 	size_t tlvs_len;
 };
@@ -107,7 +107,7 @@ int proxyhdr_parse(struct proxyhdr *hdr, const void *buf, size_t len);
  * length bytes counted; 0 if len is 0; PROXYHDR_ETLV if it does not fit.
  * For hdr->tlvs, and for the TLVs inside PROXYHDR_SSL, which begin at byte 5
  * of its value. PROXY spec 2.2. */
-int proxyhdr_tlv(struct proxyhdr_tlv *tlv, const void *tlvs, size_t len);
+int proxyhdr_next_tlv(struct proxyhdr_tlv *tlv, const void *tlvs, size_t len);
 
 /* Writes the header *hdr to buf[0..size). Returns its length,
  * at most PROXYHDR_BUILD_MAX; PROXYHDR_ESPACE; or PROXYHDR_EARGUMENT for a

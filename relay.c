@@ -46,7 +46,7 @@ enum { EXIT_USAGE = 100, EXIT_SYSTEM = 111 };
 /* One side of the relay. */
 struct end {
 	int in, out;            /* descriptors, often the same */
-	int tcp;                /* the one that is a TCP socket, or -1 */
+	int socket;             /* the one that is a socket, or -1 */
 };
 
 /* A backend as the command line names it. */
@@ -255,7 +255,19 @@ static void set_linger(int fd, bool on)
 	setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
 }
 
-/* Logs what went wrong and ends the process. Its sockets close with a reset. */
+/* Before a last message: a log that is stuck must not hold up the peers. */
+static void close_ends(void)
+{
+	int i;
+
+	log_target();
+	for (i = 0; i < 2; i++) {
+		close(conn.ends[i].in);
+		close(conn.ends[i].out);
+	}
+}
+
+/* Ends the process, with a reset of its connections, and logs why. */
 __attribute__((noreturn, format(printf, 2, 3)))
 static void fail(int status, const char *format, ...)
 {
@@ -266,13 +278,15 @@ static void fail(int status, const char *format, ...)
 	va_start(args, format);
 	vsnprintf(message, sizeof message, format, args);
 	va_end(args);
+	set_linger(conn.ends[CLIENT].in, true);
+	set_linger(conn.ends[CLIENT].out, true);
+	close_ends();
 	if (!conn.options.quiet) {
 		add(&line, "error");
 		add_pair(&line, "msg", message);
 		add_connection(&line);
 		emit(LOG_ERR, &line);
 	}
-	set_linger(conn.ends[CLIENT].in, true);
 	exit(status);
 }
 
@@ -303,6 +317,7 @@ static void report(enum ending ending)
 
 	if (!conn.options.verbose || conn.options.quiet)
 		return;
+	close_ends();
 	ms = now() - conn.started;
 	add(&line, "closed");
 	add_connection(&line);
@@ -545,11 +560,14 @@ static void parse_descriptors(struct backend *b)
 	bool ok = read_number(&p, INT_MAX, &r);
 
 	w = r;
-	if (ok && *p == ',')
-		ok = read_number((p++, &p), INT_MAX, &w);
+	if (ok && *p == ',') {
+		p++;
+		ok = read_number(&p, INT_MAX, &w);
+	}
 	if (!ok || *p != '\0' || r < 3 || w < 3)
 		fail(EXIT_USAGE, "fd: needs one or two descriptors from 3 up, as in fd:6,7");
 	b->descriptors = (struct end){ (int)r, (int)w, -1 };
+	set_linger((int)w, true);       /* S4: it is connected already */
 }
 
 static void set_port(union proxyhdr_addr *a, unsigned port)
@@ -570,7 +588,7 @@ static void parse_host(struct backend *b)
 
 	if (strstr(b->text, "://") != NULL)
 		fail(EXIT_USAGE, "a backend is HOST:PORT, not a URL");
-	if (strncmp(b->text, "unix:", 5) == 0)
+	if (strncmp(b->text, "unix:/", 6) == 0)
 		fail(EXIT_USAGE, "a UNIX socket is given by its path alone, as in /run/backend.sock");
 	if (bracket && strchr(b->text, ']') == NULL)
 		fail(EXIT_USAGE, "the [ has no ]");
@@ -690,26 +708,13 @@ static void parse_options(int argc, char **argv, struct options *o)
 	parse_backend(&o->backend, argv[optind]);
 	if (o->bind.sa.sa_family != AF_UNSPEC && o->backend.host[0] == '\0' &&
 	    o->backend.address.ai_family != o->bind.sa.sa_family)
-		fail(EXIT_USAGE, "--bind needs a backend of the same address family");
+		fail(EXIT_USAGE, "--bind needs a backend with a host of the same address family");
 	o->quiet = quiet;       /* wrong usage is always told */
 }
 
-/* ---- sockets ---- */
-
-/* fd if it is a TCP socket, else -1. */
-static int tcp_socket(int fd)
-{
-	union proxyhdr_addr a;
-	socklen_t len = sizeof a;
-
-	a.sa.sa_family = AF_UNSPEC;
-	if (getsockname(fd, &a.sa, &len) < 0)
-		return -1;
-	return a.sa.sa_family == AF_INET || a.sa.sa_family == AF_INET6 ? fd : -1;
-}
-
-/* What a TCP connection needs once it lives. The header does not wait for it. */
-static void set_tcp_options(const struct end *end)
+/* What a connection needs once it lives; the header does not wait for it. A UNIX
+ * socket takes what it knows of these. */
+static void set_options(const struct end *end)
 {
 	static const struct { int level, name, value; } options[] = {
 		{ IPPROTO_TCP, TCP_NODELAY, 1 },        /* S7 */
@@ -721,8 +726,8 @@ static void set_tcp_options(const struct end *end)
 	};
 	size_t i;
 
-	for (i = 0; end->tcp >= 0 && i < sizeof options / sizeof *options; i++)
-		setsockopt(end->tcp, options[i].level, options[i].name,
+	for (i = 0; end->socket >= 0 && i < sizeof options / sizeof *options; i++)
+		setsockopt(end->socket, options[i].level, options[i].name,
 		           &options[i].value, sizeof options[i].value);
 }
 
@@ -742,7 +747,8 @@ static void take_listen_fd(struct end *client)
 	if (pid == NULL || fds == NULL || !parse_number(pid, INT_MAX, &n) || (pid_t)n != getpid())
 		return;
 	if (strcmp(fds, "1") != 0)
-		fail(EXIT_USAGE, "LISTEN_FDS is %s, not 1: relay takes one connection, set Accept=yes in the .socket unit", fds);
+		fail(EXIT_USAGE, "LISTEN_FDS is %s, not 1: relay takes one connection: "
+		     "set Accept=yes in the .socket unit", fds);
 	client->in = client->out = 3;
 }
 
@@ -768,7 +774,8 @@ static void check_descriptors(const struct end *client)
 	poll(p, 3, 0);
 	for (i = 0; i < 2; i++)
 		if (p[i].revents & POLLNVAL)
-			fail(EXIT_USAGE, "descriptor %d is closed: relay is to be started by inetd, systemd, tcpserver or the like", p[i].fd);
+			fail(EXIT_USAGE, "descriptor %d is closed: relay is to be started by "
+			     "inetd, systemd, tcpserver or the like", p[i].fd);
 	if (p[2].revents & POLLNVAL) {
 		log_target();
 		nullify_stderr();
@@ -799,14 +806,15 @@ static bool ask_socket(struct end *client)
 	if (type < 0)
 		return false;
 	if (type != SOCK_STREAM)
-		fail(EXIT_USAGE, "descriptor %d is no stream socket: relay is for TCP and UNIX streams", client->in);
+		fail(EXIT_USAGE, "descriptor %d is no stream socket: relay is for TCP and UNIX streams",
+		     client->in);
+	client->socket = client->in;
 	if (getpeername(client->in, &conn.client.sa, &len) < 0)
 		explain_no_peer(client->in);
 	len = sizeof conn.server;
 	getsockname(client->in, &conn.server.sa, &len);
 	switch (conn.client.sa.sa_family) {
 	case AF_INET: case AF_INET6:
-		client->tcp = client->in;
 		return true;
 	case AF_UNIX:
 		/* a socketpair has no name: something stands between it and the client */
@@ -816,6 +824,13 @@ static bool ask_socket(struct end *client)
 	memset(&conn.client, 0, sizeof conn.client);
 	memset(&conn.server, 0, sizeof conn.server);
 	return false;
+}
+
+/* IPv4, plain or mapped into IPv6 (RFC 4291 2.5.5.2). */
+static bool is_ip4(const union proxyhdr_addr *a)
+{
+	return a->sa.sa_family == AF_INET ||
+	       (a->sa.sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&a->in6.sin6_addr));
 }
 
 /* One address and port from the environment. What is no plain address is never
@@ -864,8 +879,8 @@ static void ask_environment(void)
 	if (client.sa.sa_family == AF_UNSPEC)
 		return;
 	parse_variables(&server, v.local_ip, v.local_port);
-	if (server.sa.sa_family == AF_UNSPEC)
-		server.sa.sa_family = client.sa.sa_family;      /* 0.0.0.0 or :: */
+	if (server.sa.sa_family == AF_UNSPEC)           /* 0.0.0.0 or :: */
+		server.sa.sa_family = is_ip4(&client) ? AF_INET : AF_INET6;
 	conn.client = client;
 	conn.server = server;
 }
@@ -902,8 +917,7 @@ static void unite_families(union proxyhdr_addr *a, union proxyhdr_addr *b)
 		map_to_ip6(a);
 		map_to_ip6(b);
 	}
-	if (a->sa.sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&a->in6.sin6_addr) &&
-	    IN6_IS_ADDR_V4MAPPED(&b->in6.sin6_addr)) {
+	if (a->sa.sa_family == AF_INET6 && is_ip4(a) && is_ip4(b)) {
 		unmap_from_ip6(a);
 		unmap_from_ip6(b);
 	}
@@ -914,14 +928,12 @@ static void find_client(struct end *client)
 	take_listen_fd(client);
 	check_descriptors(client);
 	if (!ask_socket(client)) {
-		/* a pipe to the client that stays open on descriptor 2 never ends (S3) */
-		if (log_target() == SYSLOG)
-			nullify_stderr();
 		ask_environment();
-		client->tcp = tcp_socket(client->out);
+		if (client->socket < 0 && socket_type(client->out) >= 0)
+			client->socket = client->out;
 	}
 	unite_families(&conn.client, &conn.server);
-	set_linger(client->tcp, true);
+	set_linger(client->socket, true);
 }
 
 /* ---- connect to the backend ---- */
@@ -957,9 +969,9 @@ static struct addrinfo *look_up(const struct backend *backend, int ms)
 		fail(EXIT_SYSTEM, "pipe: %s", strerror(errno));
 	if ((error = pthread_create(&thread, NULL, look_up_in_thread, &l)) != 0)
 		fail(EXIT_SYSTEM, "cannot start the look-up: %s", strerror(error));
-	pthread_detach(thread);
 	if (wait_in_setup(l.done[0], POLLIN, ms) == 0)
 		fail(EXIT_SYSTEM, "looking up %s: no answer within %g s", backend->host, ms / 1000.0);
+	pthread_join(thread, NULL);
 	if (l.error != 0)
 		fail(EXIT_SYSTEM, "looking up %s: %s", backend->host, gai_strerror(l.error));
 	close(l.done[0]);
@@ -1023,18 +1035,32 @@ static int connect_to(const struct addrinfo *to, int ms)
 	return -1;
 }
 
+/* One of fd:'s descriptors: unfit is O_WRONLY or O_RDONLY, as it must not be. */
+static void check_given(int fd, int unfit)
+{
+	int flags = fcntl(fd, F_GETFL), type = socket_type(fd), listens = 0;
+	socklen_t len = sizeof listens;
+
+	if (flags < 0)
+		fail(EXIT_USAGE, "descriptor %d is not open: is relay started by tcpclient or the like?", fd);
+	getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len);
+	if (listens || (type >= 0 && type != SOCK_STREAM))
+		fail(EXIT_USAGE, "descriptor %d is no connected stream socket", fd);
+	if ((flags & O_ACCMODE) == unfit)
+		fail(EXIT_USAGE, "descriptor %d is not open for %s: in fd:R,W relay reads R and writes W",
+		     fd, unfit == O_RDONLY ? "writing" : "reading");
+}
+
 /* The descriptors of fd:R,W. */
 static void take_descriptors(struct end *backend, const struct end *given)
 {
-	const int fds[2] = { given->in, given->out };
-	int i;
-
-	for (i = 0; i < 2; i++)
-		if (fcntl(fds[i], F_GETFD) < 0)
-			fail(EXIT_USAGE, "descriptor %d is not open: is relay started by tcpclient or the like?", fds[i]);
+	check_given(given->in, O_WRONLY);
+	check_given(given->out, O_RDONLY);
 	*backend = *given;
-	backend->tcp = tcp_socket(given->out);
-	set_linger(backend->tcp, true);
+	backend->socket = socket_type(given->in) >= 0 ? given->in : given->out;
+	if (given->in == given->out && socket_type(given->in) < 0)
+		fail(EXIT_USAGE, "descriptor %d is no socket: other things need two, as in fd:6,7", given->in);
+	signal(SIGPIPE, SIG_IGN);
 }
 
 static bool is_usable(const struct addrinfo *a)
@@ -1073,7 +1099,7 @@ static void connect_backend(struct end *backend, const struct backend *b)
 			ms = ms > 0 ? ms : 0;
 		}
 		if ((fd = connect_to(a, ms)) >= 0) {
-			*backend = (struct end){ fd, fd, a->ai_family == AF_UNIX ? -1 : fd };
+			*backend = (struct end){ fd, fd, fd };
 			return;
 		}
 		error = errno;
@@ -1094,7 +1120,7 @@ static bool is_ready(int fd, short events)
 
 /* S8: a descriptor may be shared with other processes, so its flags stay as they
  * are. A socket is asked not to wait call by call; all else is read or written
- * only when poll allows it, and no more than then surely fits. */
+ * only when poll allows it, and no more than a pipe then has room for. */
 static ssize_t get(int fd, void *buf, size_t size)
 {
 	ssize_t n = recv(fd, buf, size, MSG_DONTWAIT);
@@ -1119,10 +1145,14 @@ static ssize_t put(int fd, const void *buf, size_t size)
 	return -1;
 }
 
+/* S3: FIN on a socket; a pipe is closed, wherever this process has it. */
 static void half_close(int fd)
 {
-	if (shutdown(fd, SHUT_WR) < 0 && errno == ENOTSOCK)
-		close(fd);
+	if (shutdown(fd, SHUT_WR) == 0 || errno != ENOTSOCK)
+		return;
+	if (log_target() == SYSLOG)
+		nullify_stderr();       /* it may be the client's on 2 as well */
+	close(fd);
 }
 
 enum outcome { MOVED, NOT_NOW, READ_FAILED, WRITE_FAILED };
@@ -1303,13 +1333,13 @@ int main(int argc, char **argv)
 	conn.directions[CLIENT] = (struct direction){ .from = client->in, .to = backend->out, .buf = buffers[0] };
 	conn.directions[BACKEND] = (struct direction){ .from = backend->in, .to = client->out, .buf = buffers[1] };
 	send_header(&conn.directions[CLIENT]);
-	signal(SIGPIPE, SIG_IGN);       /* of pipes; sockets are told MSG_NOSIGNAL */
-	set_tcp_options(client);
-	set_tcp_options(backend);
+	signal(SIGPIPE, SIG_IGN);       /* of the client's pipes: sockets are told MSG_NOSIGNAL */
+	set_options(client);
+	set_options(backend);
 	ending = relay(conn.directions);
 	if (ending == DONE) {
-		set_linger(client->tcp, false);
-		set_linger(backend->tcp, false);
+		set_linger(client->socket, false);
+		set_linger(backend->socket, false);
 	}
 	report(ending);
 	return ending == BACKEND_RESET ? EXIT_SYSTEM : 0;

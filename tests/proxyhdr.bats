@@ -261,7 +261,7 @@ int main()
 		return 3;
 	if (proxyhdr_parse(&hdr, buf, sizeof(buf)) != 26)
 		return 4;
-	if (proxyhdr_tlv(&tlv, hdr.tlvs, hdr.tlvs_len) != 3)
+	if (proxyhdr_next_tlv(&tlv, hdr.tlvs, hdr.tlvs_len) != 3)
 		return 5;
 	return proxyhdr_strerror(PROXYHDR_ETLV) == nullptr;
 }

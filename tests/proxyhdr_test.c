@@ -1136,7 +1136,7 @@ static int walk(const struct found *found, const unsigned char *tlvs, size_t len
 	size_t at = 0;
 	int got;
 
-	while ((got = proxyhdr_tlv(&tlv, tlvs + at, len - at)) > 0) {
+	while ((got = proxyhdr_next_tlv(&tlv, tlvs + at, len - at)) > 0) {
 		if (!found->line) {
 			CHECK("TLVs", 0, got);
 			break;
@@ -1203,12 +1203,12 @@ static void test_tlv_long(void)
 		bytes[2] = rows[i].lo;
 		block = exactly(bytes, 3 + rows[i].len);
 		check_int(rows[i].line, "whole", 3 + (long long)rows[i].len,
-		          proxyhdr_tlv(&tlv, block, 3 + rows[i].len));
+		          proxyhdr_next_tlv(&tlv, block, 3 + rows[i].len));
 		check_int(rows[i].line, "len", (long long)rows[i].len, (long long)tlv.len);
 		free(block);
 		block = exactly(bytes, 2 + rows[i].len);
 		check_int(rows[i].line, "cut", PROXYHDR_ETLV,
-		          proxyhdr_tlv(&tlv, block, 2 + rows[i].len));
+		          proxyhdr_next_tlv(&tlv, block, 2 + rows[i].len));
 		free(block);
 	}
 }
@@ -1247,10 +1247,10 @@ static void test_tlv_ssl(void)
 	expect_good(&good);
 	if (CHECK("length", good.len, proxyhdr_parse(&hdr, block, good.len))) {
 		CHECK("end of the walk", 0, walk(outer, hdr.tlvs, hdr.tlvs_len));
-		CHECK("length", 3 + 0x7c, proxyhdr_tlv(&ssl, hdr.tlvs + 5, hdr.tlvs_len - 5));
+		CHECK("length", 3 + 0x7c, proxyhdr_next_tlv(&ssl, hdr.tlvs + 5, hdr.tlvs_len - 5));
 		CHECK("end of the inner walk", 0, walk(inner, ssl.value + 5, ssl.len - 5));
 		/* Cut short, they do not run on into what is behind. */
-		CHECK("cut", PROXYHDR_ETLV, proxyhdr_tlv(&ssl, ssl.value + 5, 9));
+		CHECK("cut", PROXYHDR_ETLV, proxyhdr_next_tlv(&ssl, ssl.value + 5, 9));
 	}
 	free(block);
 }
@@ -1799,7 +1799,7 @@ static void test_add_tlv_longest(void)
 	CHECK("nothing more", PROXYHDR_ESPACE, proxyhdr_add_tlv(buf, sizeof(buf), 4, "", 0));
 	CHECK("nothing more", PROXYHDR_ESPACE, proxyhdr_add_crc32c(buf, sizeof(buf)));
 	if (CHECK("parsed", 65551, proxyhdr_parse(&hdr, buf, sizeof(buf)))) {
-		CHECK("TLV", 65535, proxyhdr_tlv(&tlv, hdr.tlvs, hdr.tlvs_len));
+		CHECK("TLV", 65535, proxyhdr_next_tlv(&tlv, hdr.tlvs, hdr.tlvs_len));
 		CHECK("its length", 65532, tlv.len);
 	}
 }
