@@ -35,7 +35,7 @@ need parallel=parallel make=make gcc=gcc g++=g++ clang=clang musl-gcc=musl-tools
     nginx=nginx haproxy=haproxy apache2=apache2-bin \
     socat=socat ncat=ncat curl=curl tshark=tshark python3=python3 \
     strace=strace ps=procps ss=iproute2 nft=nftables xz=xz-utils \
-    mandoc=mandoc shellcheck=shellcheck clang-tidy=clang-tidy cppcheck=cppcheck
+    git=git mandoc=mandoc col=bsdextrautils shellcheck=shellcheck clang-tidy=clang-tidy cppcheck=cppcheck
 # It conflicts with ucspi-tcp: the tests use both.
 unpack tests/build/ucspi-tcp-ipv6 ucspi-tcp-ipv6
 
