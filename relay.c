@@ -175,19 +175,33 @@ static bool is_same_file(const struct stat *a, const struct stat *b)
 	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
 
+/* A socket that a listener has accepted: it has a name. Nobody logs to one. */
+static bool is_accepted(int fd)
+{
+	union proxyhdr_addr a;
+	socklen_t len = sizeof a;
+
+	a.sa.sa_family = AF_UNSPEC;
+	if (getsockname(fd, &a.sa, &len) < 0)
+		return false;
+	return a.sa.sa_family != AF_UNIX || len > offsetof(struct sockaddr_un, sun_path);
+}
+
 /* S9: inetd, and systemd with StandardInput=socket, put the client on
- * descriptor 2 as well. A pipe on 1 and 2 counts if 0 can be a client too: else
- * it is somebody who tries relay in a shell. */
+ * descriptor 2 as well; there it stays, whatever a filter makes of 0 and 1. A
+ * pipe on 1 and 2 counts if 0 can be a client too: else it is somebody who tries
+ * relay in a shell. */
 static bool is_client(const struct stat *err)
 {
 	struct stat in, out;
 	bool has_in = fstat(conn.ends[CLIENT].in, &in) == 0;
 	bool has_out = fstat(conn.ends[CLIENT].out, &out) == 0;
+	bool same = (has_in && is_same_file(err, &in)) || (has_out && is_same_file(err, &out));
 
-	if (!(has_in && is_same_file(err, &in)) && !(has_out && is_same_file(err, &out)))
-		return false;
-	return S_ISSOCK(err->st_mode) ||
-	       (S_ISFIFO(err->st_mode) && has_in && (S_ISFIFO(in.st_mode) || S_ISSOCK(in.st_mode)));
+	if (S_ISSOCK(err->st_mode))
+		return same || is_accepted(STDERR_FILENO);
+	return same && S_ISFIFO(err->st_mode) && has_in &&
+	       (S_ISFIFO(in.st_mode) || S_ISSOCK(in.st_mode));
 }
 
 /* systemd.exec(5): $JOURNAL_STREAM is the device and inode of the journal's end. */
