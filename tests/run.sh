@@ -30,14 +30,18 @@ need parallel=parallel make=make gcc=gcc g++=g++ clang=clang musl-gcc=musl-tools
     /usr/include/stdio.h=libc6-dev \
     bats=bats /usr/lib/bats/bats-support/load.bash=bats-support \
     /usr/lib/bats/bats-assert/load.bash=bats-assert \
-    tcpserver=ucspi-tcp inetd=openbsd-inetd s6-ipcserver=s6 \
+    tcpserver=ucspi-tcp tcpsvd=ipsvd inetd=openbsd-inetd s6-ipcserver=s6 \
     systemd-socket-activate=systemd systemd-nspawn=systemd-container \
     nginx=nginx haproxy=haproxy apache2=apache2-bin \
     socat=socat ncat=ncat curl=curl tshark=tshark python3=python3 \
+    openssl=openssl stunnel=stunnel4 \
     strace=strace ps=procps ss=iproute2 nft=nftables xz=xz-utils \
     git=git mandoc=mandoc col=bsdextrautils shellcheck=shellcheck clang-tidy=clang-tidy cppcheck=cppcheck
 # It conflicts with ucspi-tcp: the tests use both.
 unpack tests/build/ucspi-tcp-ipv6 ucspi-tcp-ipv6
+# So do these with openbsd-inetd, which brings the libraries that they need.
+unpack tests/build/inetutils-inetd inetutils-inetd
+unpack tests/build/xinetd xinetd
 
 make >&2 || exit 1
 

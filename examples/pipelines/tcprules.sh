@@ -1,0 +1,32 @@
+#!/bin/sh
+# Copyright (c) 2026 The relay authors. SPDX-License-Identifier: ISC
+#
+# Limits: whom tcpserver serves, and how many at once. Whoever is denied gets not
+# one byte, and no relay is started.
+#
+#   client -> tcpserver, its rules -> relay 127.0.0.1:8080 -> backend
+#
+# Type:   sh tcprules.sh         as root. tcprules may be run again at any time: the
+#                                rules count from the next connection on.
+# To see: "tcpserver: deny PID ...", or relay's line with the client's address.
+#         tcprulescheck tells what a rule says: TCPREMOTEIP=203.0.113.7 \
+#             tcprulescheck /var/lib/relay/rules.cdb
+# Change: the rules: an address, or the beginning of one with its dot; the first
+#         that matches best counts. -c: connections at once; more of them wait.
+#
+# IPv6: under ucspi-tcp-ipv6's tcpserver -6 0, an IPv4 client is ::ffff:203.0.113.7,
+# and these rules miss it. Run one tcpserver for IPv4, and one with -6 for ::.
+
+rules=/var/lib/relay/rules
+mkdir -p "${rules%/*}"
+tcprules $rules.cdb $rules.tmp <<'END' || exit
+203.0.113.:deny
+198.51.100.66:deny
+:allow
+END
+
+exec 2>&1
+exec tcpserver -v -H -R -l 0 -c 1000 -b 128 -x $rules.cdb \
+    -u "$(id -u nobody)" -g "$(id -g nobody)" \
+    0.0.0.0 80 \
+    /usr/local/bin/relay -v 127.0.0.1:8080
