@@ -3,35 +3,27 @@
 #
 # tcpserver, relay, and a real backend: nginx, Apache and HAProxy, each with its
 # file from examples/, in which only ports and paths are replaced.
+#
+# shellcheck disable=SC2153,SC2154 # set by backend
 
 load helper
-
-# As users run them: not as root. Where root runs the tests, they are nobody.
-as_user=()
-[[ $(id -u) != 0 ]] || as_user=(setpriv --reuid=nobody --regid=nogroup --clear-groups)
+load backend
 
 # One of each for all tests, on 127.0.0.1 and ::1.
 setup_file() {
     local name
-    chmod go+x "$BATS_RUN_TMPDIR" # for the backends' own user
-    NGINX_PORT=$(free_port)
-    APACHE_PORT=$(free_port)
-    HAPROXY_PORT=$(free_port)
-    APPLICATION_PORT=$(free_port)
-    export NGINX_PORT APACHE_PORT HAPROXY_PORT APPLICATION_PORT
-
-    mkdir "$BATS_FILE_TMPDIR"/{application,nginx,apache} "$BATS_FILE_TMPDIR"/{nginx,apache}/html
-    [[ $(id -u) != 0 ]] || chown nobody: "$BATS_FILE_TMPDIR"/{nginx,apache}
+    choose_ports nginx apache haproxy application
     head -c $((20 << 20)) /dev/urandom >"$BATS_FILE_TMPDIR/big"
-    for name in application nginx/html apache/html; do
-        ln "$BATS_FILE_TMPDIR/big" "$BATS_FILE_TMPDIR/$name/big"
+    for name in application nginx apache; do
+        mkdir "$(user_dir "$name")/html"
+        ln "$BATS_FILE_TMPDIR/big" "$BATS_FILE_TMPDIR/$name/html/big"
     done
 
     start_nginx nginx "s/8080/$NGINX_PORT/"
     sed "s/8080/$APACHE_PORT/g" "$ROOT/examples/apache.conf" >"$BATS_FILE_TMPDIR/apache/apache.conf"
     start apache "${as_user[@]}" apache2 -d "$BATS_FILE_TMPDIR/apache" -f apache.conf -DFOREGROUND
     start application python3 -m http.server --bind 127.0.0.1 \
-        --directory "$BATS_FILE_TMPDIR/application" "$APPLICATION_PORT"
+        --directory "$BATS_FILE_TMPDIR/application/html" "$APPLICATION_PORT"
     start_haproxy haproxy "$HAPROXY_PORT" "$APPLICATION_PORT"
 
     wait_listening "$APPLICATION_PORT"
@@ -57,11 +49,6 @@ start_nginx() {
 start_haproxy() {
     sed "s/8080/$2/; s/8000/$3/" "$ROOT/examples/haproxy.cfg" >"$BATS_FILE_TMPDIR/$1.cfg"
     start "$1" "${as_user[@]}" haproxy -f "$BATS_FILE_TMPDIR/$1.cfg"
-}
-
-port_of() {
-    local variable=${1^^}_PORT
-    echo "${!variable}"
 }
 
 access_log() {
@@ -91,9 +78,9 @@ logged_times() {
 
 export no_proxy='*' # for curl
 
-# url PATH: at tcpserver, which listens on $LISTEN and $port.
+# url PATH: at tcpserver, which listens on $to and $port.
 url() {
-    echo "http://$(bracket "${LISTEN:-127.0.0.1}"):$port$1"
+    echo "http://$(bracket "${to:-127.0.0.1}"):$port$1"
 }
 
 # saw BACKEND CURL-ARGUMENT...: asks; prints which address and port it saw.
@@ -110,20 +97,14 @@ saw() {
 # sees_client BACKEND CLIENT-ADDRESS RELAY-ARGUMENT...: tcpserver, relay, backend
 # once; the backend knows the client in its answer and in its log.
 sees_client() {
-    local name=$1 client=$2 port local_port LISTEN=127.0.0.1
+    local name=$1 client=$2 to port from
     shift 2
-    [[ $client != *:* ]] || LISTEN=::1
-    port=$(free_port)
-    local_port=$(free_port)
-    tcpserver_relay "$port" "$@"
-
-    run saw "$name" --interface "$client" --local-port "$local_port" "$(url "/client?$local_port")"
+    launch "$client" "$@"
+    run saw "$name" --interface "$client" --local-port "$from" "$(url "/client?$from")"
     assert_success
-    assert_output "$client $local_port"
-    wait_for logged_times 1 "$name" "$client" "$local_port" "/client?$local_port"
-    run relay_lines
-    assert_output ''
-    stop tcpserver
+    assert_output "$client $from"
+    wait_for logged_times 1 "$name" "$client" "$from" "/client?$from"
+    quiet_end
 }
 
 @test "nginx sees and logs an IPv4 client, v1" {
@@ -193,9 +174,8 @@ sees_client() {
 }
 
 @test "nginx sees the clients of its UNIX socket" {
-    local dir=$BATS_FILE_TMPDIR/nginx-unix version client
-    mkdir "$dir"
-    [[ $(id -u) != 0 ]] || chown nobody: "$dir"
+    local dir version client
+    dir=$(user_dir nginx-unix)
     start_nginx nginx-unix "s|listen 127.0.0.1:8080 |listen unix:$dir/socket |; s/8080/$(free_port)/"
     wait_socket "$dir/socket"
     for version in -1 -2; do

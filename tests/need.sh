@@ -86,22 +86,25 @@ need_install() (
 )
 
 # unpack DIRECTORY PACKAGE: a package's files without installing it, for one
-# that conflicts with another that is wanted too. Nothing where it is there.
+# that conflicts with another that is wanted too; but its libraries are installed.
 unpack() {
-    [ ! -d "$1" ] || return 0
-    if ! command -v apt-get >/dev/null 2>&1; then
-        echo "${0##*/}: missing: $1: unpack the Debian package $2 there (there is no apt-get here)" >&2
-        exit 1
+    if [ ! -e "$1/.depends" ]; then
+        if ! command -v apt-get >/dev/null 2>&1; then
+            echo "${0##*/}: missing: $1: unpack the Debian package $2 there (there is no apt-get here)" >&2
+            exit 1
+        fi
+        echo "${0##*/}: unpacking $2" >&2
+        if ! need_unpack "$1" "$2"; then
+            echo "${0##*/}: apt-get could not download $2" >&2
+            exit 1
+        fi
     fi
-    echo "${0##*/}: unpacking $2" >&2
-    if ! need_unpack "$1" "$2"; then
-        echo "${0##*/}: apt-get could not download $2" >&2
-        exit 1
-    fi
+    # shellcheck disable=SC2046 # a list of words
+    need $(tr ',' '\n' <"$1/.depends" | sed -n 's|^ *\(lib[^ :]*\).*|/usr/share/doc/\1/copyright=\1|p')
 }
 
 need_unpack() (
-    rm -rf "$1.part"
+    rm -rf "$1" "$1.part"
     mkdir -p "$1.part" && directory=$(cd "$1.part" && pwd) || exit 1
     trap 'rm -rf "$directory"' EXIT
     cd "$directory" || exit 1
@@ -111,5 +114,6 @@ need_unpack() (
         cat apt.log >&2
         exit 1
     fi
-    dpkg-deb -x ./*.deb . && rm -f ./*.deb apt.log && mv "$directory" "${directory%.part}"
+    dpkg-deb -x ./*.deb . && dpkg-deb -f ./*.deb Depends >.depends &&
+        rm -f ./*.deb apt.log && mv "$directory" "${directory%.part}"
 )

@@ -33,15 +33,21 @@ need parallel=parallel make=make gcc=gcc g++=g++ clang=clang musl-gcc=musl-tools
     tcpserver=ucspi-tcp tcpsvd=ipsvd inetd=openbsd-inetd s6-ipcserver=s6 \
     systemd-socket-activate=systemd systemd-nspawn=systemd-container \
     nginx=nginx haproxy=haproxy apache2=apache2-bin \
+    /usr/lib/nginx/modules/ngx_stream_module.so=libnginx-mod-stream \
+    varnishd=varnish lighttpd=lighttpd squid=squid hitch=hitch gunicorn=gunicorn \
+    dovecot=dovecot-core /usr/lib/dovecot/imap=dovecot-imapd \
     socat=socat ncat=ncat curl=curl tshark=tshark python3=python3 \
     openssl=openssl stunnel=stunnel4 \
     strace=strace ps=procps ss=iproute2 nft=nftables xz=xz-utils \
     git=git mandoc=mandoc col=bsdextrautils shellcheck=shellcheck clang-tidy=clang-tidy cppcheck=cppcheck
-# It conflicts with ucspi-tcp: the tests use both.
+# These conflict with what is installed above, or with each other; and a machine
+# may have a mail system of its own. Exim has no need to be setuid here.
 unpack tests/build/ucspi-tcp-ipv6 ucspi-tcp-ipv6
-# So do these with openbsd-inetd, which brings the libraries that they need.
 unpack tests/build/inetutils-inetd inetutils-inetd
 unpack tests/build/xinetd xinetd
+unpack tests/build/postfix postfix
+unpack tests/build/exim exim4-daemon-heavy
+chmod u-s tests/build/exim/usr/sbin/exim4
 
 make >&2 || exit 1
 

@@ -1,0 +1,521 @@
+#!/usr/bin/env bats
+# shellcheck shell=bash
+# Copyright (c) 2026 The relay authors. SPDX-License-Identifier: ISC
+#
+# tcpserver, relay, and a real mail server: Postfix (smtpd, and postscreen), Exim
+# and Dovecot, each with its file from examples/, in which only ports and names of
+# files are replaced, inside the smallest configuration that it can run with.
+#
+# shellcheck disable=SC2034,SC2153,SC2154 # set by backend, or for it
+
+load helper
+load backend
+
+# One of each for all tests. Postfix insists on root; Exim on a user Debian-exim,
+# which it gets in a mount namespace of its own.
+setup_file() {
+    chmod go+x "$BATS_RUN_TMPDIR" # for their own users
+    install -m 755 "$RELAY" "$BATS_FILE_TMPDIR/relay"
+    choose_ports postfix postscreen unaware exim imap imaps
+    start_dovecot
+    if [[ $(id -u) == 0 ]]; then
+        start_postfix
+        start_exim
+        wait_listening "$POSTFIX_PORT" 127.0.0.1
+        wait_listening "$POSTFIX_PORT" ::1
+        wait_listening "$EXIM_PORT" 127.0.0.1
+        wait_listening "$EXIM_PORT" ::1
+    fi
+    wait_listening "$IMAP_PORT" 127.0.0.1
+    wait_listening "$IMAP_PORT" ::1
+}
+
+teardown_file() { stop_all; }
+
+teardown() { stop_all; }
+
+needs_root() {
+    [[ $(id -u) == 0 ]] || skip "$1 needs root"
+}
+
+# --- the servers ---
+
+# The package's own master.cf, but for its port 25; then the example. UNAWARE is
+# that service of port 25, on a port of ours: it expects no header.
+start_postfix() {
+    local dir=$BATS_FILE_TMPDIR/postfix package=$TESTS/build/postfix
+    mkdir -p "$dir"/{conf,queue,data,mail}
+    chown uucp "$dir/data"
+    chown nobody "$dir/mail"
+    {
+        sed "s/^smtp  *inet/127.0.0.1:$UNAWARE_PORT inet/" "$package/usr/share/postfix/master.cf.dist"
+        sed "s/2525/$POSTFIX_PORT/; s/2526/$POSTSCREEN_PORT/" "$ROOT/examples/postfix/master.cf"
+    } >"$dir/conf/master.cf"
+    cat >"$dir/conf/main.cf" <<END
+compatibility_level = 3.6
+myhostname = mx.example
+# Relay's address, which is nobody's who may send mail to everywhere.
+mynetworks = 127.0.0.1/32
+smtpd_peername_lookup = no
+smtpd_client_port_logging = yes
+smtpd_upstream_proxy_timeout = 3s
+postscreen_greet_wait = 1s
+alias_maps =
+alias_database =
+virtual_mailbox_domains = example.org
+virtual_mailbox_base = $dir/mail
+virtual_mailbox_maps = static:inbox/
+virtual_uid_maps = static:65534
+virtual_gid_maps = static:65534
+queue_directory = $dir/queue
+data_directory = $dir/data
+maillog_file = /dev/stdout
+# Users that Debian always has, for none is made where nothing is installed.
+mail_owner = uucp
+setgid_group = list
+command_directory = $package/usr/sbin
+daemon_directory = $package/usr/lib/postfix/sbin
+shlib_directory = $package/usr/lib/postfix
+meta_directory = $package/etc/postfix
+import_environment = MAIL_CONFIG MAIL_LOGTAG POSTLOG_SERVICE LD_LIBRARY_PATH RELAY_TEST
+export_environment = MAIL_CONFIG LD_LIBRARY_PATH RELAY_TEST
+END
+    start postfix env LD_LIBRARY_PATH="$package/usr/lib/postfix" \
+        "$package/usr/sbin/postfix" -c "$dir/conf" start-fg
+}
+
+start_exim() {
+    local dir=$BATS_FILE_TMPDIR/exim file
+    mkdir -p "$dir"/{spool,mail}
+    chown nobody "$dir"/{spool,mail}
+    install -m 755 "$TESTS/build/exim/usr/sbin/exim4" "$dir/exim4"
+    sed "s/2525/$EXIM_PORT/g" "$ROOT/examples/exim.conf" >"$dir/relay.conf"
+    cat >"$dir/exim.conf" <<END
+.include $dir/relay.conf
+local_interfaces = <; 127.0.0.1.$EXIM_PORT ; ::1.$EXIM_PORT
+primary_hostname = mx.example
+log_selector = +proxy +incoming_port
+acl_smtp_rcpt = rcpt
+tls_advertise_hosts =
+# It looks up the names of clients that a header names. There is none to find.
+dns_retrans = 1s
+dns_retry = 1
+exim_path = $dir/exim4
+exim_user = nobody
+exim_group = nogroup
+never_users =
+keep_environment = ^RELAY_TEST\$
+spool_directory = $dir/spool
+pid_file_path = $dir/spool/exim.pid
+begin acl
+rcpt:
+  accept domains = example.org
+  deny
+begin routers
+local:
+  driver = accept
+  transport = inbox
+begin transports
+inbox:
+  driver = appendfile
+  user = nobody
+  group = nogroup
+  maildir_format
+  directory = $dir/mail/inbox
+END
+    for file in passwd group; do
+        cp "/etc/$file" "$dir/$file"
+    done
+    echo 'Debian-exim:x:64999:64999::/nonexistent:/bin/false' >>"$dir/passwd"
+    echo 'Debian-exim:x:64999:' >>"$dir/group"
+    # shellcheck disable=SC2016 # for the inner shell
+    start exim unshare -m sh -c 'cd "$1" && shift &&
+        mount --bind passwd /etc/passwd && mount --bind group /etc/group && exec "$@"' \
+        sh "$dir" "${as_user[@]}" "$dir/exim4" -C "$dir/exim.conf" -bdf
+}
+
+start_dovecot() {
+    local dir=$BATS_FILE_TMPDIR/dovecot group
+    group=$(id -gn "$me")
+    mkdir -p "$dir"/{run,state,mail}
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 \
+        -subj /CN=mx.example -keyout "$dir/key.pem" -out "$dir/certificate.pem" 2>/dev/null
+    [[ $(id -u) != 0 ]] || chown -R "$me" "$dir"
+    sed "s/10143/$IMAP_PORT/; s/10993/$IMAPS_PORT/" "$ROOT/examples/dovecot.conf" >"$dir/99-relay.conf"
+    cat >"$dir/dovecot.conf" <<END
+protocols = imap
+service imap-login {
+  chroot =
+  inet_listener imap {
+    port = 0
+  }
+  inet_listener imaps {
+    port = 0
+  }
+}
+service anvil {
+  chroot =
+  # Or it would let a client wait who has just given a wrong password.
+  unix_listener anvil-auth-penalty {
+    mode = 0
+  }
+}
+ssl = required
+ssl_cert = <$dir/certificate.pem
+ssl_key = <$dir/key.pem
+auth_failure_delay = 0
+passdb {
+  driver = static
+  args = password=secret
+}
+userdb {
+  driver = static
+  args = uid=$(id -u "$me") gid=$(id -g "$me") home=$dir/mail/%u
+}
+first_valid_uid = $(id -u "$me")
+first_valid_gid = $(id -g "$me")
+mail_location = maildir:~
+default_internal_user = $me
+default_internal_group = $group
+default_login_user = $me
+base_dir = $dir/run
+state_dir = $dir/state
+log_path = /dev/stderr
+!include $dir/99-relay.conf
+END
+    start dovecot "${as_user[@]}" dovecot -F -c "$dir/dovecot.conf"
+}
+
+# server_log NAME: where it logs.
+server_log() {
+    case $1 in
+    postscreen) echo "$BATS_FILE_TMPDIR/postfix.log" ;;
+    *) echo "$BATS_FILE_TMPDIR/$1.log" ;;
+    esac
+}
+
+# wait_logged NAME REGEX: until a line of its log matches.
+wait_logged() {
+    wait_for grep -E -e "$2" -- "$(server_log "$1")"
+}
+
+# --- clients ---
+
+# send_mail CLIENT-ADDRESS RECIPIENT [PORT]: with the port it comes from as the
+# subject; curl shows the dialogue.
+send_mail() {
+    printf 'Subject: %s\r\n\r\nHello\r\n' "$from" >"$BATS_TEST_TMPDIR/mail"
+    curl -sS -v -m 60 --interface "$1" --local-port "$from" \
+        "smtp://$(bracket "$to"):${3:-$port}/client.example" \
+        --mail-from somebody@example.net --mail-rcpt "$2" --upload-file "$BATS_TEST_TMPDIR/mail" 2>&1 |
+        tr -d '\r'
+    return "${PIPESTATUS[0]}"
+}
+
+# received NAME: the first Received header, on one line, of the mail with the
+# subject $from; waits for it.
+received() {
+    wait_for mail_file "$1" || return
+    sed -n '/^Received:/,/^[^ \t]/ { /^Received:\|^[ \t]/p }' "$(mail_file "$1")" | tr -s '\n\t ' ' '
+}
+
+mail_file() {
+    local name=$1
+    [[ $name != postscreen ]] || name=postfix
+    grep -lxF "Subject: $from" "$BATS_FILE_TMPDIR/$name"/mail/inbox/new/*
+}
+
+# imap CLIENT-ADDRESS SCHEME PASSWORD CURL-ARGUMENT...: asks Dovecot as
+# user@example.org; over TLS, whatever the scheme.
+imap() {
+    curl -sS -v -m 60 --interface "$1" --local-port "$from" -k --ssl-reqd \
+        -u "user@example.org:$3" "${@:4}" "$2://$(bracket "$to"):$port" 2>&1 | tr -d '\r'
+    return "${PIPESTATUS[0]}"
+}
+
+# greeting: the first line that the server says to a client that says nothing.
+greeting() {
+    local line
+    exec 3<>"/dev/tcp/$to/$port"
+    IFS= read -r -t 10 line <&3 2>/dev/null
+    exec 3<&-
+    echo "${line%$'\r'}"
+}
+
+# --- what is expected ---
+
+# takes_mail NAME CLIENT-ADDRESS RELAY-ARGUMENT...: the whole dialogue, and the
+# client in the delivered mail and in the log.
+takes_mail() {
+    local name=$1 client=$2 in_received=$2 id
+    shift 2
+    needs_root "$name"
+    launch "$client" "$@"
+    run send_mail "$client" user@example.org
+    assert_success
+    assert_line --regexp '^< 220 mx\.example ESMTP '
+    id=$(sed -nE 's/^< 250 .*(queued as |id=)//p' <<<"$output")
+    case $name in
+    exim)
+        # It tells the client, too.
+        assert_line "< 250-mx.example Hello client.example [$client]"
+        assert_regex "$(received exim)" \
+            "^Received: from \[$client\] \(port=$from helo=client\.example\) by mx\.example .* id $id "
+        wait_logged exim " <= .* H=\(client\.example\) \[$client\]:$from .* PRX=(127\.0\.0\.1|::1) "
+        ;;
+    *)
+        [[ $client != *:* ]] || in_received=IPv6:$client
+        assert_regex "$(received "$name")" \
+            "^Received: from client\.example \(unknown \[$in_received\]\) by mx\.example .* id $id "
+        wait_logged "$name" " $id: client=unknown\[$client\]:$from$"
+        ;;
+    esac
+    [[ $name != postscreen ]] || wait_logged postscreen " CONNECT from \[$client\]:$from to \[$to\]:$port$"
+    quiet_end
+}
+
+# greets NAME RELAY-ARGUMENT...: a client that waits for the server to speak.
+greets() {
+    local pattern=$1
+    shift
+    launch 127.0.0.2 "$@"
+    run greeting
+    assert_success
+    assert_output --regexp "$pattern"
+}
+
+# --- Postfix ---
+
+@test "Postfix takes a mail and knows its IPv4 client, v1" {
+    takes_mail postfix 127.0.0.2 -1 "127.0.0.1:$POSTFIX_PORT"
+}
+
+@test "Postfix takes a mail and knows its IPv4 client, v2" {
+    takes_mail postfix 127.0.0.2 -2 "127.0.0.1:$POSTFIX_PORT"
+}
+
+@test "Postfix takes a mail and knows its IPv6 client, v1" {
+    takes_mail postfix ::1 -1 "[::1]:$POSTFIX_PORT"
+}
+
+@test "Postfix takes a mail and knows its IPv6 client, v2" {
+    takes_mail postfix ::1 -2 "[::1]:$POSTFIX_PORT"
+}
+
+@test "Postfix greets a client that says nothing" {
+    needs_root Postfix
+    greets '^220 mx\.example ESMTP Postfix' -1 "127.0.0.1:$POSTFIX_PORT"
+    stop tcpserver
+    greets '^220 mx\.example ESMTP Postfix' -2 "127.0.0.1:$POSTFIX_PORT"
+}
+
+@test "Postfix does not relay for relay's clients" {
+    needs_root Postfix
+    launch 127.0.0.2 "127.0.0.1:$POSTFIX_PORT"
+    run send_mail 127.0.0.2 somebody@elsewhere.example
+    assert_failure
+    assert_line --regexp '^< 454 .*<somebody@elsewhere\.example>: Relay access denied'
+    wait_logged postfix " reject: RCPT from unknown\[127\.0\.0\.2\]:$from: .* Relay access denied"
+    # It would for its own network: so with no header it does, for everybody.
+    stop tcpserver
+    launch 127.0.0.2 -0 "127.0.0.1:$UNAWARE_PORT"
+    run send_mail 127.0.0.2 somebody@elsewhere.example
+    assert_line --regexp '^< 250 2\.1\.5 Ok'
+}
+
+@test "Postfix refuses a connection without a header" {
+    needs_root Postfix
+    launch 127.0.0.2 -0 "127.0.0.1:$POSTFIX_PORT"
+    run ask "$port" "$from" 127.0.0.2 < <(printf 'EHLO client.example\r\n')
+    assert_output --partial '421 4.3.0 mx.example Server local error'
+    wait_logged postfix 'warning: haproxy read: unrecognized protocol header: EHLO client.example'
+    # Nor does it greet a client that waits to be greeted, as it should.
+    run send_mail 127.0.0.2 user@example.org
+    assert_failure
+    refute_output --partial '< 220'
+    wait_logged postfix 'warning: haproxy read: timeout error'
+}
+
+# What its log says depends on whether the header or its greeting is earlier.
+@test "Postfix takes relay's header for a client's commands where it expects none" {
+    needs_root Postfix
+    launch 127.0.0.2 -1 "127.0.0.1:$UNAWARE_PORT"
+    run send_mail 127.0.0.2 user@example.org
+    assert_line '< 500 5.5.2 Error: command not recognized'
+    wait_logged postfix ' disconnect from unknown\[127\.0\.0\.1\]:[0-9]+ .* unknown=0/1 '
+    stop tcpserver
+    # Version 2 has the word QUIT in it.
+    launch 127.0.0.2 -2 "127.0.0.1:$UNAWARE_PORT"
+    run send_mail 127.0.0.2 user@example.org
+    assert_failure
+    assert_line '< 500 5.5.2 Error: bad syntax'
+    wait_logged postfix ' disconnect from unknown\[127\.0\.0\.1\]:[0-9]+ quit=1 commands=1$'
+}
+
+@test "Postfix takes a mail over its UNIX socket, from relay in the group for it" {
+    local version client path=$BATS_FILE_TMPDIR/postfix/queue/public/relay-smtp
+    needs_root Postfix
+    # The group postdrop has another name here: main.cf, setgid_group.
+    relay=(setpriv --reuid=nobody --regid=list --clear-groups "$BATS_FILE_TMPDIR/relay")
+    for version in -1 -2; do
+        for client in 127.0.0.2 ::1; do
+            takes_mail postfix "$client" "$version" "$path"
+        done
+    done
+    # Others of this machine cannot claim to be a client.
+    relay=("${as_user[@]}" "$BATS_FILE_TMPDIR/relay")
+    launch 127.0.0.2 "$path"
+    run greeting
+    assert_output ''
+    wait_for no_child tcpserver
+    run relay_lines
+    assert_output --partial 'error msg="cannot connect: Permission denied'
+}
+
+# --- postscreen ---
+
+@test "postscreen takes a mail and knows its IPv4 client, v1" {
+    takes_mail postscreen 127.0.0.2 -1 "127.0.0.1:$POSTSCREEN_PORT"
+    # relay's header came first, and was not taken for a client's impatience.
+    wait_logged postscreen " PASS NEW \[127\.0\.0\.2\]:"
+}
+
+@test "postscreen takes a mail and knows its IPv4 client, v2" {
+    takes_mail postscreen 127.0.0.2 -2 "127.0.0.1:$POSTSCREEN_PORT"
+}
+
+@test "postscreen takes a mail and knows its IPv6 client, v1" {
+    takes_mail postscreen ::1 -1 "127.0.0.1:$POSTSCREEN_PORT"
+}
+
+@test "postscreen takes a mail and knows its IPv6 client, v2" {
+    takes_mail postscreen ::1 -2 "127.0.0.1:$POSTSCREEN_PORT"
+}
+
+@test "postscreen knows who did not wait for its greeting" {
+    needs_root Postfix
+    launch 127.0.0.4 "127.0.0.1:$POSTSCREEN_PORT"
+    run ask "$port" "$from" 127.0.0.4 < <(printf 'EHLO early.example\r\n')
+    wait_logged postscreen " PREGREET 20 after [0-9.]+ from \[127\.0\.0\.4\]:$from: EHLO early\.example"
+}
+
+@test "postscreen refuses a connection without a header" {
+    needs_root Postfix
+    launch 127.0.0.5 -0 "127.0.0.1:$POSTSCREEN_PORT"
+    run ask "$port" "$from" 127.0.0.5 < <(printf 'EHLO client.example\r\n')
+    refute_output --partial 220
+    wait_logged postscreen 'postscreen\[[0-9]+\]: warning: haproxy read: unrecognized protocol header: EHLO client.example'
+    run grep -F "[127.0.0.5]" "$(server_log postscreen)"
+    assert_output ''
+}
+
+# --- Exim ---
+
+@test "Exim takes a mail and knows its IPv4 client, v1" {
+    takes_mail exim 127.0.0.2 -1 "127.0.0.1:$EXIM_PORT"
+}
+
+@test "Exim takes a mail and knows its IPv4 client, v2" {
+    takes_mail exim 127.0.0.2 -2 "127.0.0.1:$EXIM_PORT"
+}
+
+@test "Exim takes a mail and knows its IPv6 client, v1" {
+    takes_mail exim ::1 -1 "[::1]:$EXIM_PORT"
+}
+
+@test "Exim takes a mail and knows its IPv6 client, v2" {
+    takes_mail exim ::1 -2 "[::1]:$EXIM_PORT"
+}
+
+@test "Exim greets a client that says nothing" {
+    needs_root Exim
+    greets '^220 mx\.example ESMTP Exim ' -1 "127.0.0.1:$EXIM_PORT"
+    stop tcpserver
+    greets '^220 mx\.example ESMTP Exim ' -2 "127.0.0.1:$EXIM_PORT"
+}
+
+@test "Exim refuses a connection without a header" {
+    needs_root Exim
+    launch 127.0.0.2 -0 "127.0.0.1:$EXIM_PORT"
+    run ask "$port" "$from" 127.0.0.2 < <(printf 'EHLO client.example\r\n')
+    assert_output --partial '550 '
+    refute_output --partial '250'
+    wait_logged exim 'H=\[127\.0\.0\.1\]:[0-9]+ rejected connection in "connect" ACL'
+}
+
+@test "Exim believes no header that another address than relay's sends" {
+    needs_root Exim
+    from=$(free_port)
+    run ask "$EXIM_PORT" "$from" 127.0.0.3 < <(printf 'PROXY TCP4 6.6.6.6 6.6.6.6 666 666\r\n')
+    assert_output --partial '550 '
+    wait_logged exim "H=\[127\.0\.0\.3\]:$from rejected connection in \"connect\" ACL"
+    run grep -F 6.6.6.6 "$(server_log exim)"
+    assert_output ''
+}
+
+# --- Dovecot ---
+
+# reads_mailbox CLIENT-ADDRESS SCHEME RELAY-ARGUMENT...: a login that succeeds,
+# one that fails, and Dovecot knows both clients.
+reads_mailbox() {
+    local client=$1 scheme=$2
+    shift 2
+    launch "$client" "$@"
+    run imap "$client" "$scheme" secret -X 'STATUS INBOX (MESSAGES)'
+    assert_success
+    assert_line --regexp '^< \* OK .* Dovecot .*ready'
+    assert_line --regexp '^\* STATUS INBOX \(MESSAGES 0\)$'
+    wait_logged dovecot "imap-login: Info: Login: user=<user@example\.org>, method=PLAIN, rip=$client, lip=$to, .*TLS"
+    from=$(free_port)
+    run imap "$client" "$scheme" wrong
+    # curl(1): login denied
+    assert_failure 67
+    wait_logged dovecot "imap-login: Info: .*auth failed, .* user=<user@example\.org>, method=PLAIN, rip=$client, lip=$to, .*TLS"
+    quiet_end
+}
+
+@test "Dovecot knows its IPv4 client, whom it lets in and whom it does not, v1" {
+    reads_mailbox 127.0.0.2 imap -1 "127.0.0.1:$IMAP_PORT"
+}
+
+@test "Dovecot knows its IPv4 client, whom it lets in and whom it does not, v2" {
+    reads_mailbox 127.0.0.3 imap -2 "127.0.0.1:$IMAP_PORT"
+}
+
+@test "Dovecot knows its IPv6 client, whom it lets in and whom it does not, v1" {
+    reads_mailbox ::1 imap -1 "[::1]:$IMAP_PORT"
+}
+
+@test "Dovecot knows its IPv6 client, whom it lets in and whom it does not, v2" {
+    reads_mailbox ::1 imap -2 "[::1]:$IMAP_PORT"
+}
+
+@test "Dovecot knows its client where TLS begins at once" {
+    reads_mailbox 127.0.0.6 imaps -1 "127.0.0.1:$IMAPS_PORT"
+    reads_mailbox 127.0.0.7 imaps -2 "127.0.0.1:$IMAPS_PORT"
+}
+
+@test "Dovecot greets a client that says nothing" {
+    greets '^\* OK \[CAPABILITY IMAP4rev1 ' -1 "127.0.0.1:$IMAP_PORT"
+    stop tcpserver
+    greets '^\* OK \[CAPABILITY IMAP4rev1 ' -2 "127.0.0.1:$IMAP_PORT"
+}
+
+@test "Dovecot hangs up on a connection without a header" {
+    launch 127.0.0.2 -0 "127.0.0.1:$IMAP_PORT"
+    run ask "$port" "$from" 127.0.0.2 < <(printf 'a001 CAPABILITY\r\n')
+    assert_output ''
+    wait_logged dovecot 'imap-login: Error: haproxy: Client disconnected: Failed to read valid HAproxy data \(rip=127\.0\.0\.1\)'
+    # Nor does it greet a client that waits to be greeted, as it should.
+    run greeting
+    assert_output ''
+    wait_logged dovecot 'imap-login: Error: haproxy: Client timed out \(rip=127\.0\.0\.1\)'
+}
+
+@test "Dovecot hangs up on whoever sends a header from another address than relay's" {
+    run ask "$IMAP_PORT" "$(free_port)" 127.0.0.3 < <(printf 'PROXY TCP4 6.6.6.6 6.6.6.6 666 666\r\n')
+    assert_output ''
+    wait_logged dovecot 'imap-login: Warning: haproxy: Client not trusted \(rip=127\.0\.0\.3\)'
+    run grep -F rip=6.6.6.6 "$(server_log dovecot)"
+    assert_output ''
+}
