@@ -1,0 +1,487 @@
+#!/usr/bin/env bats
+# shellcheck shell=bash
+# Copyright (c) 2026 The relay authors. SPDX-License-Identifier: ISC
+#
+# tcpserver, relay, and what else stands in front of applications: Varnish,
+# lighttpd, Squid, nginx's stream module, hitch and gunicorn, each with its file
+# from examples/, in which only ports, files and users are replaced.
+#
+# shellcheck disable=SC2030,SC2031 # each test is a subshell, and what it changes is its own
+# shellcheck disable=SC2153,SC2154 # set by backend
+
+load helper
+load backend
+
+# One of each for all tests. Two applications: one reads X-Forwarded-For only, the
+# other (examples/nginx.conf) a PROXY header.
+setup_file() {
+    local name servers=(varnish lighttpd squid stream stream-on hitch gunicorn application nginx)
+    choose_ports "${servers[@]}" stream-client
+    for name in "${servers[@]}"; do
+        cd "$(user_dir "$name")" && mkdir html || return
+        "start_$name"
+    done
+    for name in "${servers[@]}"; do
+        wait_listening "$(port_of "$name")"
+    done
+    # It reads the log that Varnish keeps in memory.
+    cd "$BATS_FILE_TMPDIR/varnish" || return
+    start varnishncsa "${as_user[@]}" varnishncsa -n "$PWD/varnish" -t 10 -w access.log \
+        -F '%h %{VSL:ReqStart[2]}x "%r" %s %{Varnish:handling}x'
+    wait_for test -e access.log
+}
+
+teardown_file() { stop_all; }
+
+teardown() { stop_all; }
+
+# --- the backends: each is started in a directory of its own ---
+
+# example FILE SED-SCRIPT: a copy of it, changed, where it is to run.
+example() {
+    sed "$2" "$ROOT/examples/$1" >"$(basename "$1")"
+}
+
+start_varnish() {
+    example varnish/varnish.sh "s/8080/$VARNISH_PORT/"
+    example varnish/relay.vcl "s/8000/$APPLICATION_PORT/"
+    start varnish "${as_user[@]}" sh varnish.sh
+}
+
+start_lighttpd() {
+    example lighttpd.conf "s/8080/$LIGHTTPD_PORT/"
+    echo '<!--#echo var="REMOTE_ADDR"--> <!--#echo var="REMOTE_PORT"-->' >html/client.shtml
+    start lighttpd "${as_user[@]}" lighttpd -D -f lighttpd.conf
+}
+
+start_squid() {
+    example squid.conf "s/3129/$SQUID_PORT/"
+    start squid "${as_user[@]}" squid -N -f "$PWD/squid.conf"
+}
+
+start_stream() {
+    example nginx-stream.conf "s/8080/$STREAM_PORT/; s/8081/$STREAM_CLIENT_PORT/; s/8000/$APPLICATION_PORT/"
+    start stream "${as_user[@]}" nginx -p "$PWD" -c "$PWD/nginx-stream.conf" -g 'daemon off;'
+}
+
+# Its application reads the header, too; and one client is not let in.
+start_stream-on() {
+    example nginx-stream.conf "s/8080/$STREAM_ON_PORT/; s/8081/$(free_port)/; s/8000/$NGINX_PORT/
+        s/#proxy_protocol on;/proxy_protocol on; deny 127.0.0.66;/"
+    start stream-on "${as_user[@]}" nginx -p "$PWD" -c "$PWD/nginx-stream.conf" -g 'daemon off;'
+}
+
+start_hitch() {
+    example hitch.conf "s/8443/$HITCH_PORT/; s/8080/$NGINX_PORT/; s/_hitch/$me/"
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 \
+        -subj /CN=localhost -keyout key.pem -out certificate.pem 2>/dev/null
+    cat key.pem certificate.pem >hitch.pem
+    start hitch "${as_user[@]}" hitch --config=hitch.conf
+}
+
+start_gunicorn() {
+    example gunicorn.conf.py "s/8080/$GUNICORN_PORT/g"
+    cat >client.py <<'END'
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [f"{environ['REMOTE_ADDR']} {environ['REMOTE_PORT']}\n".encode()]
+END
+    start gunicorn "${as_user[@]}" gunicorn -c gunicorn.conf.py client:application
+}
+
+start_nginx() {
+    example nginx.conf "s/8080/$NGINX_PORT/"
+    start nginx "${as_user[@]}" nginx -p "$PWD" -c "$PWD/nginx.conf" -g 'daemon off;'
+}
+
+start_application() {
+    cat >nginx.conf <<END
+pid nginx.pid;
+error_log stderr;
+events {}
+http {
+    client_body_temp_path temp;
+    proxy_temp_path temp;
+    fastcgi_temp_path temp;
+    uwsgi_temp_path temp;
+    scgi_temp_path temp;
+    access_log access.log;
+    server {
+        listen 127.0.0.1:$APPLICATION_PORT;
+        default_type text/plain;
+        return 200 "\$http_x_forwarded_for\n";
+    }
+}
+END
+    start application "${as_user[@]}" nginx -p "$PWD" -c "$PWD/nginx.conf" -g 'daemon off;'
+}
+
+access_log() {
+    case $1 in
+    stream*) echo "$BATS_FILE_TMPDIR/$1/stream.log" ;;
+    hitch) echo "$BATS_FILE_TMPDIR/nginx/access.log" ;;
+    gunicorn) echo "$BATS_FILE_TMPDIR/gunicorn.log" ;;
+    *) echo "$BATS_FILE_TMPDIR/$1/access.log" ;;
+    esac
+}
+
+# logged NAME CLIENT-ADDRESS CLIENT-PORT TEXT: a line of its log begins with this
+# client, and contains TEXT. gunicorn knows no ports in its log.
+logged() {
+    local prefix="$2 $3 "
+    [[ $1 != gunicorn ]] || prefix="$2 - - "
+    awk -v prefix="$prefix" -v text="$4" \
+        'index($0, prefix) == 1 && index($0, text) { found = 1 } END { exit !found }' "$(access_log "$1")"
+}
+
+# --- asking them ---
+
+# fetch NAME CLIENT-ADDRESS [CURL-ARGUMENT...]: what the server says about its
+# client. The question has the client's port in it, so the log's line is known.
+fetch() {
+    local name=$1 url
+    url=$(url_of "$name")
+    set -- curl -sS -m 60 --interface "$2" --local-port "$from" "${@:3}"
+    if [[ $name == squid ]]; then
+        "$@" --noproxy '' --proxy "http://$(bracket "$to"):$port" "$url"
+    else
+        "$@" -k --noproxy '*' "$url"
+    fi
+}
+
+url_of() {
+    case $1 in
+    lighttpd) echo "http://$(bracket "$to"):$port/client.shtml?$from" ;;
+    # Its log leaves out what follows a question mark.
+    squid) echo "http://127.0.0.1:$APPLICATION_PORT/client/$from" ;;
+    hitch) echo "https://$(bracket "$to"):$port/client?$from" ;;
+    *) echo "http://$(bracket "$to"):$port/client?$from" ;;
+    esac
+}
+
+# logged_path NAME: the end of this URL, by which the log's line is known.
+logged_path() {
+    local url
+    url=$(url_of "$1")
+    echo "/${url#*//*/}"
+}
+
+# sees_client NAME CLIENT-ADDRESS RELAY-ARGUMENT...: tcpserver, relay, backend
+# once; the client is in the answer and in the log.
+sees_client() {
+    local name=$1 client=$2
+    shift 2
+    launch "$client" "$@"
+    if [[ $name == stream ]]; then
+        run ask "$port" "$from" "$client" "$to" </dev/null
+    else
+        run fetch "$name" "$client"
+    fi
+    assert_success
+    # Squid tells the application in X-Forwarded-For, which knows no port.
+    if [[ $name == squid ]]; then assert_output "$client"; else assert_output "$client $from"; fi
+    if [[ $name == stream ]]; then
+        wait_for logged stream "$client" "$from" ' 200 '
+    else
+        wait_for logged "$name" "$client" "$from" "$(logged_path "$name") "
+    fi
+    quiet_end
+}
+
+@test "Varnish sees and logs an IPv4 client, v1" {
+    sees_client varnish 127.0.0.2 -1 "127.0.0.1:$VARNISH_PORT"
+}
+
+@test "Varnish sees and logs an IPv4 client, v2" {
+    sees_client varnish 127.0.0.2 -2 "127.0.0.1:$VARNISH_PORT"
+}
+
+@test "Varnish sees and logs an IPv6 client, v1" {
+    sees_client varnish ::1 -1 "[::1]:$VARNISH_PORT"
+}
+
+@test "Varnish sees and logs an IPv6 client, v2" {
+    sees_client varnish ::1 -2 "[::1]:$VARNISH_PORT"
+}
+
+@test "lighttpd sees and logs an IPv4 client, v1" {
+    sees_client lighttpd 127.0.0.2 -1 "127.0.0.1:$LIGHTTPD_PORT"
+}
+
+@test "lighttpd sees and logs an IPv4 client, v2" {
+    sees_client lighttpd 127.0.0.2 -2 "127.0.0.1:$LIGHTTPD_PORT"
+}
+
+@test "lighttpd sees and logs an IPv6 client, v1" {
+    sees_client lighttpd ::1 -1 "[::1]:$LIGHTTPD_PORT"
+}
+
+@test "lighttpd sees and logs an IPv6 client, v2" {
+    sees_client lighttpd ::1 -2 "[::1]:$LIGHTTPD_PORT"
+}
+
+@test "Squid sees and logs an IPv4 client, v1" {
+    sees_client squid 127.0.0.2 -1 "127.0.0.1:$SQUID_PORT"
+}
+
+@test "Squid sees and logs an IPv4 client, v2" {
+    sees_client squid 127.0.0.2 -2 "127.0.0.1:$SQUID_PORT"
+}
+
+@test "Squid sees and logs an IPv6 client, v1" {
+    sees_client squid ::1 -1 "[::1]:$SQUID_PORT"
+}
+
+@test "Squid sees and logs an IPv6 client, v2" {
+    sees_client squid ::1 -2 "[::1]:$SQUID_PORT"
+}
+
+@test "nginx's stream module sees and logs an IPv4 client, v1" {
+    sees_client stream 127.0.0.2 -1 "127.0.0.1:$STREAM_CLIENT_PORT"
+}
+
+@test "nginx's stream module sees and logs an IPv4 client, v2" {
+    sees_client stream 127.0.0.2 -2 "127.0.0.1:$STREAM_CLIENT_PORT"
+}
+
+@test "nginx's stream module sees and logs an IPv6 client, v1" {
+    sees_client stream ::1 -1 "[::1]:$STREAM_CLIENT_PORT"
+}
+
+@test "nginx's stream module sees and logs an IPv6 client, v2" {
+    sees_client stream ::1 -2 "[::1]:$STREAM_CLIENT_PORT"
+}
+
+@test "the server behind hitch sees and logs an IPv4 client, v1" {
+    sees_client hitch 127.0.0.2 -1 "127.0.0.1:$HITCH_PORT"
+}
+
+@test "the server behind hitch sees and logs an IPv4 client, v2" {
+    sees_client hitch 127.0.0.2 -2 "127.0.0.1:$HITCH_PORT"
+}
+
+@test "the server behind hitch sees and logs an IPv6 client, v1" {
+    sees_client hitch ::1 -1 "127.0.0.1:$HITCH_PORT"
+}
+
+@test "the server behind hitch sees and logs an IPv6 client, v2" {
+    sees_client hitch ::1 -2 "127.0.0.1:$HITCH_PORT"
+}
+
+@test "gunicorn sees and logs an IPv4 client, v1" {
+    sees_client gunicorn 127.0.0.2 -1 "127.0.0.1:$GUNICORN_PORT"
+}
+
+@test "gunicorn sees and logs an IPv6 client, v1" {
+    sees_client gunicorn ::1 -1 "[::1]:$GUNICORN_PORT"
+}
+
+@test "gunicorn does not read v2" {
+    launch 127.0.0.2 -2 "127.0.0.1:$GUNICORN_PORT"
+    run fetch gunicorn 127.0.0.2 -w '%{http_code}'
+    assert_output --regexp '400$'
+    refute_output --partial "127.0.0.2 "
+}
+
+# --- longer connections ---
+
+# keeps_alive NAME: two requests on one connection, the client in both.
+keeps_alive() {
+    local name=$1 answer end='done'
+    launch 127.0.0.2 -v "127.0.0.1:$(port_of "$name")"
+    answer="127.0.0.2 $from"
+    [[ $name != squid ]] || answer=127.0.0.2
+    run fetch "$name" 127.0.0.2 "$(url_of "$name")"
+    assert_output "$answer
+$answer"
+    # One connection, which ended in order; but hitch says goodbye, as TLS does, to
+    # a client that has gone.
+    [[ $name != hitch ]] || end='(done|client-reset)'
+    wait_for no_child tcpserver
+    run relay_lines
+    assert_output --regexp "^relay: closed client=127\.0\.0\.2:$from .* end=$end$"
+}
+
+@test "Varnish sees the client in each request of a kept connection" {
+    keeps_alive varnish
+}
+
+@test "lighttpd sees the client in each request of a kept connection" {
+    keeps_alive lighttpd
+}
+
+@test "Squid sees the client in each request of a kept connection" {
+    keeps_alive squid
+}
+
+@test "the server behind hitch sees the client in each request of a kept connection" {
+    keeps_alive hitch
+}
+
+@test "gunicorn keeps no connection" {
+    launch 127.0.0.2 "127.0.0.1:$GUNICORN_PORT"
+    run fetch gunicorn 127.0.0.2 -i
+    assert_line $'Connection: close\r'
+}
+
+# --- what they do with the address ---
+
+# application CLIENT-ADDRESS [CURL-ARGUMENT...]: the X-Forwarded-For that the
+# application behind Varnish or nginx's stream module gets.
+application() {
+    curl -sS -m 60 --noproxy '*' --interface "$1" --local-port "$from" "${@:2}" \
+        "http://$(bracket "$to"):$port/application"
+}
+
+@test "an application behind Varnish has the client in X-Forwarded-For, and nobody else" {
+    launch 127.0.0.2 "127.0.0.1:$VARNISH_PORT"
+    run application 127.0.0.2 -H 'X-Forwarded-For: 6.6.6.6' -H 'Cache-Control: no-cache'
+    assert_output 127.0.0.2
+}
+
+@test "Varnish logs the client of an answer from its cache" {
+    launch 127.0.0.7 "127.0.0.1:$VARNISH_PORT"
+    run curl -sS -m 60 --noproxy '*' --interface 127.0.0.7 "http://127.0.0.1:$port/cached?$from"
+    assert_output 127.0.0.7
+    run curl -sS -m 60 --noproxy '*' --interface 127.0.0.8 --local-port "$from" "http://127.0.0.1:$port/cached?$from"
+    # The first one's answer, but in the log they are two.
+    assert_output 127.0.0.7
+    wait_for logged varnish 127.0.0.8 "$from" "/cached?$from HTTP/1.1\" 200 hit"
+    grep -E "^127\.0\.0\.7 .*/cached\?$from HTTP/1.1\" 200 miss" "$(access_log varnish)"
+}
+
+@test "Squid's rules judge the client" {
+    launch 127.0.0.2 "127.0.0.1:$SQUID_PORT"
+    run fetch squid 127.0.0.2 -w '%{http_code}'
+    assert_output --regexp '200$'
+    # From relay's address, a header that names a client who is not allowed.
+    run forge squid 127.0.0.1 "http://127.0.0.1:$APPLICATION_PORT/"
+    assert_line --index 0 --partial ' 403 '
+    wait_for logged squid 6.6.6.6 666 ' 403 '
+}
+
+@test "a connection through nginx's stream module reaches the application, and is logged" {
+    launch 127.0.0.2 -v "127.0.0.1:$STREAM_PORT"
+    run application 127.0.0.2 -H "X-Forwarded-For: $from"
+    assert_output "$from"
+    wait_for logged stream 127.0.0.2 "$from" ' via 127.0.0.1 '
+}
+
+@test "nginx's stream module passes the client on in a header of its own" {
+    local client
+    for client in 127.0.0.2 ::1; do
+        launch "$client" -2 "127.0.0.1:$STREAM_ON_PORT"
+        run fetch stream-on "$client"
+        assert_output "$client $from"
+        stop tcpserver
+    done
+}
+
+@test "nginx's stream module judges the client with allow and deny" {
+    launch 127.0.0.66 "127.0.0.1:$STREAM_ON_PORT"
+    run fetch stream-on 127.0.0.66
+    assert_failure
+    wait_for logged stream-on 127.0.0.66 "$from" ' 403 '
+}
+
+# --- what they do not believe ---
+
+# refuses NAME: to talk to a client that comes without a header. Then it talks to
+# one with.
+refuses() {
+    local name=$1
+    launch 127.0.0.2 -0 "127.0.0.1:$(port_of "$name")"
+    run fetch "$name" 127.0.0.2 -i
+    # curl(1): TLS failed, closed without an answer, or reset
+    [[ $status == 35 || $status == 52 || $status == 56 ]]
+    refute_output --partial HTTP/
+    run grep -F "$(logged_path "$name")" "$(access_log "$name")"
+    assert_output ''
+    stop tcpserver
+    sees_client "$name" 127.0.0.2 -1 "127.0.0.1:$(port_of "$name")"
+}
+
+@test "Varnish refuses a connection without a header" {
+    refuses varnish
+}
+
+@test "lighttpd refuses a connection without a header" {
+    refuses lighttpd
+    run cat "$BATS_FILE_TMPDIR/lighttpd/error.log"
+    assert_line --partial 'hap-PROXY proto received invalid/unsupported request'
+}
+
+@test "Squid refuses a connection without a header" {
+    refuses squid
+    run cat "$BATS_FILE_TMPDIR/squid/cache.log"
+    assert_line --partial 'PROXY protocol error: invalid magic'
+}
+
+@test "hitch refuses a connection without a header" {
+    refuses hitch
+}
+
+@test "nginx's stream module refuses a connection without a header" {
+    launch 127.0.0.2 -0 "127.0.0.1:$STREAM_CLIENT_PORT"
+    run ask "$port" "$from" 127.0.0.2 < <(printf 'who am I\n')
+    assert_output ''
+    run cat "$BATS_FILE_TMPDIR/stream.log"
+    assert_line --partial 'broken header: "who am I'
+}
+
+@test "gunicorn takes a connection without a header for one of relay's own" {
+    launch 127.0.0.2 -0 "127.0.0.1:$GUNICORN_PORT"
+    run fetch gunicorn 127.0.0.2
+    assert_output --regexp '^127\.0\.0\.1 '
+}
+
+# forge NAME FROM-ADDRESS [URL]: no relay, a header of the client's own making, and
+# a request. Prints the answer.
+forge() {
+    local to=127.0.0.1 port from url
+    port=$(port_of "$1")
+    from=$(free_port)
+    url=${3:-$(url_of "$1")}
+    {
+        printf 'PROXY TCP4 6.6.6.6 6.6.6.6 666 666\r\n'
+        printf 'GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n' "${url#"http://127.0.0.1:$port"}"
+    } | ask "$port" "$from" "$2" | tr -d '\r'
+}
+
+@test "Varnish answers nobody who sends a header from another address than relay's" {
+    run forge varnish 127.0.0.3
+    assert_line --index 0 'HTTP/1.1 403 Forbidden'
+    refute_output --partial 6.6.6.6
+    run forge varnish 127.0.0.1
+    assert_line '6.6.6.6 666'
+}
+
+@test "lighttpd believes no header that another address than relay's sends" {
+    run forge lighttpd 127.0.0.3
+    assert_line --index 0 --partial ' 400 Bad Request'
+    refute_output --partial 6.6.6.6
+    run forge lighttpd 127.0.0.1
+    assert_line '6.6.6.6 666'
+}
+
+@test "Squid hangs up on whoever sends a header from another address than relay's" {
+    run forge squid 127.0.0.3
+    assert_output ''
+    wait_for grep -F 'PROXY client not permitted by ACLs' "$BATS_FILE_TMPDIR/squid/cache.log"
+}
+
+@test "nginx's stream module believes no header that another address than relay's sends" {
+    from=$(free_port)
+    run ask "$STREAM_CLIENT_PORT" "$from" 127.0.0.3 < <(printf 'PROXY TCP4 6.6.6.6 6.6.6.6 666 666\r\n')
+    assert_output "127.0.0.3 $from"
+    wait_for logged stream 127.0.0.3 "$from" ' via 127.0.0.3 '
+    run ask "$STREAM_CLIENT_PORT" "$(free_port)" 127.0.0.1 < <(printf 'PROXY TCP4 6.6.6.6 6.6.6.6 666 666\r\n')
+    assert_output '6.6.6.6 666'
+}
+
+@test "gunicorn refuses whoever sends a header from another address than relay's" {
+    run forge gunicorn 127.0.0.3
+    assert_line --index 0 'HTTP/1.1 403 Forbidden'
+    run forge gunicorn 127.0.0.1
+    assert_line --partial '6.6.6.6 666'
+}
