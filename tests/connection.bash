@@ -26,6 +26,10 @@ connection() {
     answer=$(work_dir)/answer
 }
 
+need_root() {
+    [[ $(id -u) == 0 ]] || skip "the example becomes nobody: needs root"
+}
+
 # example FILE [SED-SCRIPT]: the path of a copy of that file in examples/, with
 # relay where it is, and changed as told.
 example() {
@@ -107,7 +111,8 @@ def call(address):
         client = socket.socket(socket.AF_UNIX)
         client.connect(to)
     else:
-        client = socket.create_connection(("127.0.0.1", int(to)), 10, (address, 0))
+        host = "::1" if ":" in address else "127.0.0.1"
+        client = socket.create_connection((host, int(to)), 10, (address, 0))
     return client
 
 def outcome(client, patience):

@@ -5,37 +5,19 @@
 # relay under real launchers: whom its header names, what its client gets, and
 # where its messages go. systemd itself has a suite of its own.
 #
+# shellcheck disable=SC2154 # set by connection
 # shellcheck disable=SC2030,SC2031 # each test is a subshell, and what it changes is its own
 
 load helper
+load connection
 
-QUESTION='from the client'
-ANSWER='from the backend'
-LOOPBACK6=00000000000000000000000000000001
+setup_file() { connection_file; }
 
-setup_file() {
-    # The examples run relay as nobody, who must reach it.
-    chmod 711 "$BATS_RUN_TMPDIR"
-    install -m 755 "$RELAY" "$BATS_FILE_TMPDIR/relay"
-}
+setup() { connection; }
 
-setup() {
-    port=$(free_port)
-    backend=$(free_port)
-    from=$(free_port)
-    answer=$BATS_TEST_TMPDIR/answer
-}
-
-teardown() {
-    stop_all
-}
+teardown() { stop_all; }
 
 # --- what is started ---
-
-# record: the backend; it answers as soon as the first segment is there.
-record() {
-    backend_record "$backend" --say "$ANSWER"
-}
 
 # activate ADDRESS MODE RELAY-ARGUMENT...: relay under systemd-socket-activate,
 # known as "activate". MODE: --inetd, or --fdname=connection (descriptor 3).
@@ -46,134 +28,13 @@ activate() {
 
 # inetd_example: inetd with examples/inetd.conf, only ports and paths changed.
 inetd_example() {
-    [[ $(id -u) == 0 ]] || skip "inetd becomes nobody: needs root"
+    need_root
     port_v2=$(free_port)
-    sed -e "s|/usr/local/bin/relay|$BATS_FILE_TMPDIR/relay|" \
-        -e "s/^80\>/$port/; s/127.0.0.1:8080/127.0.0.1:$backend/" \
-        -e "s/^443\>/$port_v2/; s/127.0.0.1:8443/127.0.0.1:$backend/" \
-        "$ROOT/examples/inetd.conf" >"$BATS_TEST_TMPDIR/inetd.conf"
-    start inetd inetd -i "$BATS_TEST_TMPDIR/inetd.conf"
+    start inetd inetd -i "$(example inetd.conf "\
+        s/^80\>/$port/; s/127.0.0.1:8080/127.0.0.1:$backend/
+        s/^443\>/$port_v2/; s/127.0.0.1:8443/127.0.0.1:$backend/")"
     wait_listening "$port"
     wait_listening "$port_v2"
-}
-
-# --- clients: each sends the question, half-closes, and keeps what comes ---
-
-# connect [FROM [TO]]: over TCP, from that address and the port $from.
-connect() {
-    printf %s "$QUESTION" | ask "$port" "$from" "${1:-127.0.0.2}" "${2:-127.0.0.1}" >"$answer"
-}
-
-# connect_unix PATH [SOCAT-OPTION]
-connect_unix() {
-    printf %s "$QUESTION" | socat -t 30 - "UNIX-CONNECT:$1${2:+,$2}" >"$answer"
-}
-
-# leave HOW TIMES: clients that are gone as soon as they are connected; HOW is
-# close, or reset.
-leave() {
-    python3 - "$port" "$1" "$2" <<'PYTHON'
-import socket, struct, sys
-port, how, times = sys.argv[1:]
-for i in range(int(times)):
-    client = socket.create_connection(("127.0.0.1", int(port)), 10)
-    if how == "reset":
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    client.close()
-PYTHON
-}
-
-# --- what is expected ---
-
-# no_connection: the backend has none, either.
-no_connection() {
-    [[ -z $(ss -Htn "dport = :$backend") ]]
-}
-
-assert_answered() {
-    assert_equal "$(cat -A "$answer")" "$ANSWER"
-}
-
-# assert_nothing_sent: not one byte has reached the client.
-assert_nothing_sent() {
-    assert_equal "$(cat -A "$answer")" ""
-}
-
-# assert_relayed HEX: the first segment at the backend begins with this whole
-# header; then came the question; and the client got the answer, nothing else.
-assert_relayed() {
-    local first all
-    first=$(first_segment)
-    all=$(all_bytes)
-    assert_equal "$(hexdump_of "$first" | head -c "${#1}")" "$1"
-    assert_equal "$(hexdump_of "$all")" "$1$(hex_text "$QUESTION")"
-    assert_answered
-}
-
-# assert_relayed_v1 LINE: with this version 1 header.
-assert_relayed_v1() {
-    assert_equal "$(head -n 1 "$(first_segment)" | cat -A)" "$1^M\$"
-    assert_relayed "$(hex_text "$1")0d0a"
-}
-
-# assert_relayed_v2 HEX: with this version 2 header, given from its 14th byte on:
-# after the signature, and the 0x21 that means PROXY.
-assert_relayed_v2() {
-    assert_relayed "0d0a0d0a000d0a515549540a21$1"
-}
-
-hex_text() {
-    printf %s "$1" | hexdump_of /dev/stdin
-}
-
-# hex_tcp4 ADDRESS PORT ADDRESS PORT: family and transport, length, addresses.
-hex_tcp4() {
-    local source destination
-    IFS=. read -ra source <<<"$1"
-    IFS=. read -ra destination <<<"$3"
-    printf 11000c
-    printf %02x "${source[@]}" "${destination[@]}"
-    printf %04x "$2" "$4"
-}
-
-# hex_unix SOURCE DESTINATION: two paths, each padded to 108 bytes.
-hex_unix() {
-    local path
-    printf 3100d8
-    for path; do
-        path=$(hex_text "$path")
-        printf %s%0*d "$path" "$((216 - ${#path}))" 0
-    done
-}
-
-# said NAME: what relay has written to NAME's stderr, without its own name.
-said() {
-    sed -nE 's/^relay: //p' "$(log_file "$1")" | without_times
-}
-
-# said_to_syslog TEXT: the messages in syslog that contain TEXT, waits for one;
-# there relay's name comes with its process id.
-said_to_syslog() {
-    wait_log syslog "$1" && grep -F -e "$1" "$(log_file syslog)" |
-        sed -nE 's/^<[0-9]+>[A-Z][a-z]{2} [ 0-9]{2} [0-9:]{8} relay\[[0-9]+\]: //p' |
-        without_times
-}
-
-without_times() {
-    sed -E 's/ seconds=[0-9]+\.[0-9]{3} / seconds=S /'
-}
-
-# closed_line CLIENT SERVER: what -v says of a connection that went well.
-closed_line() {
-    echo "closed client=$1 server=$2 backend=127.0.0.1:$backend" \
-        "up=${#QUESTION} down=${#ANSWER} seconds=S end=done"
-}
-
-# assert_refused_line LINE CLIENT: what relay says of a backend that refuses.
-assert_refused_line() {
-    assert_regex "$1" "^error msg=\"[^\"]*refused[^\"]*\" "
-    assert_regex "$1 " " client=$2 "
-    assert_regex "$1 " " backend=127\.0\.0\.1:$backend "
 }
 
 # --- tcpserver ---
@@ -258,12 +119,9 @@ assert_refused_line() {
 }
 
 @test "tcpserver: the run script in examples" {
-    [[ $(id -u) == 0 ]] || skip "tcpserver becomes nobody: needs root"
+    need_root
     record
-    sed -e "s|/usr/local/bin/relay|$BATS_FILE_TMPDIR/relay|" \
-        -e "s/ 80 / $port /; s/127.0.0.1:8080/127.0.0.1:$backend/" \
-        "$ROOT/examples/tcpserver.sh" >"$BATS_TEST_TMPDIR/run"
-    start tcpserver sh "$BATS_TEST_TMPDIR/run"
+    start tcpserver sh "$(example tcpserver.sh "s/ 80 / $port /; s/:8080/:$backend/")"
     wait_listening "$port"
     assert_equal "$(ps -o user= -p "$(pid_of tcpserver)")" nobody
     connect 127.0.0.2
@@ -352,6 +210,20 @@ PYTHON
 }
 
 # --- systemd-socket-activate ---
+
+@test "systemd-socket-activate: the example names IPv4 and IPv6 clients of one port, its lines are on stderr" {
+    record
+    start activate sh "$(example socket-activate.sh "s/ 80 / $port /; s/:8080/:$backend/")"
+    wait_listening "$port"
+    connect
+    assert_relayed_v1 "PROXY TCP4 127.0.0.2 127.0.0.1 $from $port"
+    record_anew
+    connect ::1 ::1
+    assert_relayed_v1 "PROXY TCP6 ::1 ::1 $from $port"
+    wait_for no_child activate
+    assert_equal "$(said activate)" "$(closed_line "127.0.0.2:$from" "127.0.0.1:$port")
+$(closed_line "[::1]:$from" "[::1]:$port")"
+}
 
 @test "systemd-socket-activate --inetd: the v1 header names an IPv4 client" {
     record

@@ -49,7 +49,7 @@ teardown() { stop_all; }
 # 127.0.4.66 is denied.
 chain() {
     local dir
-    [[ $(id -u) == 0 ]] || skip "the example becomes nobody: needs root"
+    need_root
     dir=$(work_dir)
     chmod 711 "$dir"
     start "${3:-chain}" sh "$(example "pipelines/$1.sh" "\
@@ -309,7 +309,7 @@ over() {
 }
 
 @test "rblsmtpd: where DNS does not answer, a client is served, or with -c told 451" {
-    [[ $(id -u) == 0 ]] || skip "the example becomes nobody: needs root"
+    need_root
     WAIT_SECONDS=60 wait_for over served
     assert_equal "$(cat "$BATS_FILE_TMPDIR/served.log")" "$ANSWER"
     assert_regex "$(head -n 1 "$BATS_FILE_TMPDIR/backend/1.first")" "^PROXY TCP4 127\.0\.5\.1 "

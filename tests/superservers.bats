@@ -24,10 +24,6 @@ setup() { connection; }
 
 teardown() { stop_all; }
 
-need_root() {
-    [[ $(id -u) == 0 ]] || skip "the example becomes nobody: needs root"
-}
-
 # two_ports FILE: sed's script for an example with the ports 80 and 443.
 two_ports() {
     port_v2=$(free_port)

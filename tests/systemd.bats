@@ -6,6 +6,7 @@
 # own files, what it writes being in memory.
 
 load helper
+load connection
 
 EXAMPLES=$BATS_TEST_DIRNAME/../examples
 UNITS=$EXAMPLES/systemd
@@ -31,6 +32,8 @@ setup_file() {
     add_unit syslog relay "$(free_port)" "$verbose" -e '/^StandardError=/d'
     # What the comment in the service says of a busy port.
     add_unit busy relay "$(free_port)" "$verbose" -e '/^# These mount a view/,/^$/d' -e '/^UMask=/aUser=daemon'
+    add_unit crowded relay "$(free_port)" "$verbose"
+    sed -i 's/^MaxConnections=.*/MaxConnections=3/' "$BATS_FILE_TMPDIR/units/test-crowded.socket"
     add_unit stopped relay "$(free_port)" "$verbose"
 
     machine_boot
@@ -451,33 +454,20 @@ nobody_waits() {
 # --- the units ---
 
 @test "the connection over the limit for one address is closed, another address is served" {
-    local port limit
-    port=$(where busy)
+    local limit
     limit=$(sed -n 's/^MaxConnectionsPerSource=//p' "$UNITS/relay.socket")
     backend_record "$BACKEND" --say 'good day'
-    python3 - "$port" "$limit" >"$(work_dir)/answers" <<'PYTHON'
-import socket, sys
-
-def answer(client):
-    try:
-        return client.recv(100)
-    except ConnectionResetError:
-        return b"reset"
-
-port, limit = int(sys.argv[1]), int(sys.argv[2])
-clients = []
-for host in ["127.0.0.1"] * (limit + 1) + ["::1"]:
-    clients.append(socket.create_connection((host, port)))
-    if len(clients) == limit:
-        print(*set(answer(client) for client in clients))
-print(answer(clients[limit]) in (b"", b"reset"))
-print(answer(clients[limit + 1]))
-PYTHON
-    run cat "$(work_dir)/answers"
-    assert_line -n 0 "b'good day'"
-    assert_line -n 1 True
-    assert_line -n 2 "b'good day'"
+    port=$(where busy) run crowd "$limit" 127.0.0.1 127.0.0.1 ::1
+    assert_output "$limit"$'\nclosed\nanswered'
     run journal -u test-busy.socket
+    assert_output --partial 'Too many incoming connections'
+}
+
+@test "the connection over the limit for all is closed, whoever it is" {
+    backend_record "$BACKEND" --say 'good day'
+    port=$(where crowded) run crowd 3 127.0.0.1 127.0.0.2 ::1
+    assert_output $'3\nclosed\nclosed'
+    run journal -u test-crowded.socket
     assert_output --partial 'Too many incoming connections'
 }
 
