@@ -55,3 +55,8 @@ quiet_end() {
     assert_output ''
     stop tcpserver
 }
+
+# readme_commands FILE: what its ```sh block tells people to type.
+readme_commands() {
+    awk '/^```/ { commands = $0 == "```sh"; next } commands' "$1"
+}
