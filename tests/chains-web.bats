@@ -51,6 +51,8 @@ copy_chain() {
     port=$(port_of "$1-80")
     script+="s/ 0 80 / 0 $port /; s|\(http://[^/]*\)/|\1:$port/|g"
     cp -R "$ROOT/examples/." "$(user_dir "$1")"
+    # Without what somebody who has tried it there has left.
+    find "$(chain_dir "$1")" -mindepth 1 ! -name README.md ! -name '*.c*' ! -name '*.py' -delete
     find "$BATS_FILE_TMPDIR/$1" -type f -exec sed -i "$script" {} +
     [[ $(id -u) != 0 ]] || chown -R nobody:nogroup "$BATS_FILE_TMPDIR/$1"
 }
