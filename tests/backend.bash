@@ -60,3 +60,61 @@ quiet_end() {
 readme_commands() {
     awk '/^```/ { commands = $0 == "```sh"; next } commands' "$1"
 }
+
+# --- HTTP ---
+
+# start_application: one that knows of X-Forwarded-For only, and answers with it. Its
+# files are in the working directory.
+start_application() {
+    cat >nginx.conf <<END
+pid nginx.pid;
+error_log stderr;
+events {}
+http {
+    client_body_temp_path temp;
+    proxy_temp_path temp;
+    fastcgi_temp_path temp;
+    uwsgi_temp_path temp;
+    scgi_temp_path temp;
+    access_log access.log;
+    server {
+        listen 127.0.0.1:$APPLICATION_PORT;
+        default_type text/plain;
+        return 200 "\$http_x_forwarded_for\n";
+    }
+}
+END
+    start application "${as_user[@]}" nginx -p "$PWD" -c "$PWD/nginx.conf" -g 'daemon off;'
+}
+
+# --- mail ---
+
+# send_mail CLIENT-ADDRESS RECIPIENT [PORT]: with the port it comes from as the
+# subject; curl shows the dialogue.
+send_mail() {
+    printf 'Subject: %s\r\n\r\nHello\r\n' "$from" >"$BATS_TEST_TMPDIR/mail"
+    curl -sS -v -m 60 --interface "$1" --local-port "$from" \
+        "smtp://$(bracket "$to"):${3:-$port}/client.example" \
+        --mail-from somebody@example.net --mail-rcpt "$2" --upload-file "$BATS_TEST_TMPDIR/mail" 2>&1 |
+        tr -d '\r'
+    return "${PIPESTATUS[0]}"
+}
+
+# greeting: the first line that the server says to a client that says nothing.
+greeting() {
+    local line
+    exec 3<>"/dev/tcp/$to/$port"
+    IFS= read -r -t 10 line <&3 2>/dev/null
+    exec 3<&-
+    echo "${line%$'\r'}"
+}
+
+# greets REGEX RELAY-ARGUMENT...: a client that waits for the server to speak.
+greets() {
+    local pattern=$1
+    shift
+    launch 127.0.0.2 "$@"
+    run greeting
+    assert_success
+    assert_output --regexp "$pattern"
+}

@@ -94,28 +94,6 @@ start_nginx() {
     start nginx "${as_user[@]}" nginx -p "$PWD" -c "$PWD/nginx.conf" -g 'daemon off;'
 }
 
-start_application() {
-    cat >nginx.conf <<END
-pid nginx.pid;
-error_log stderr;
-events {}
-http {
-    client_body_temp_path temp;
-    proxy_temp_path temp;
-    fastcgi_temp_path temp;
-    uwsgi_temp_path temp;
-    scgi_temp_path temp;
-    access_log access.log;
-    server {
-        listen 127.0.0.1:$APPLICATION_PORT;
-        default_type text/plain;
-        return 200 "\$http_x_forwarded_for\n";
-    }
-}
-END
-    start application "${as_user[@]}" nginx -p "$PWD" -c "$PWD/nginx.conf" -g 'daemon off;'
-}
-
 access_log() {
     case $1 in
     stream*) echo "$BATS_FILE_TMPDIR/$1/stream.log" ;;

@@ -201,17 +201,6 @@ wait_logged() {
 
 # --- clients ---
 
-# send_mail CLIENT-ADDRESS RECIPIENT [PORT]: with the port it comes from as the
-# subject; curl shows the dialogue.
-send_mail() {
-    printf 'Subject: %s\r\n\r\nHello\r\n' "$from" >"$BATS_TEST_TMPDIR/mail"
-    curl -sS -v -m 60 --interface "$1" --local-port "$from" \
-        "smtp://$(bracket "$to"):${3:-$port}/client.example" \
-        --mail-from somebody@example.net --mail-rcpt "$2" --upload-file "$BATS_TEST_TMPDIR/mail" 2>&1 |
-        tr -d '\r'
-    return "${PIPESTATUS[0]}"
-}
-
 # received NAME: the first Received header, on one line, of the mail with the
 # subject $from; waits for it.
 received() {
@@ -231,15 +220,6 @@ imap() {
     curl -sS -v -m 60 --interface "$1" --local-port "$from" -k --ssl-reqd \
         -u "user@example.org:$3" "${@:4}" "$2://$(bracket "$to"):$port" 2>&1 | tr -d '\r'
     return "${PIPESTATUS[0]}"
-}
-
-# greeting: the first line that the server says to a client that says nothing.
-greeting() {
-    local line
-    exec 3<>"/dev/tcp/$to/$port"
-    IFS= read -r -t 10 line <&3 2>/dev/null
-    exec 3<&-
-    echo "${line%$'\r'}"
 }
 
 # --- what is expected ---
@@ -272,16 +252,6 @@ takes_mail() {
     esac
     [[ $name != postscreen ]] || wait_logged postscreen " CONNECT from \[$client\]:$from to \[$to\]:$port$"
     quiet_end
-}
-
-# greets NAME RELAY-ARGUMENT...: a client that waits for the server to speak.
-greets() {
-    local pattern=$1
-    shift
-    launch 127.0.0.2 "$@"
-    run greeting
-    assert_success
-    assert_output --regexp "$pattern"
 }
 
 # --- Postfix ---
