@@ -35,6 +35,8 @@ need parallel=parallel make=make gcc=gcc g++=g++ clang=clang musl-gcc=musl-tools
     nginx=nginx haproxy=haproxy apache2=apache2-bin \
     /usr/lib/nginx/modules/ngx_stream_module.so=libnginx-mod-stream \
     varnishd=varnish lighttpd=lighttpd squid=squid hitch=hitch gunicorn=gunicorn \
+    mariadbd=mariadb-server-core mariadb=mariadb-client-core h2o=h2o traffic_server=trafficserver \
+    uwsgi-core=uwsgi-core /usr/lib/uwsgi/plugins/python3_plugin.so=uwsgi-plugin-python3 \
     dovecot=dovecot-core /usr/lib/dovecot/imap=dovecot-imapd \
     socat=socat ncat=ncat curl=curl tshark=tshark python3=python3 \
     openssl=openssl stunnel=stunnel4 \
@@ -46,6 +48,7 @@ unpack tests/build/ucspi-tcp-ipv6 ucspi-tcp-ipv6
 unpack tests/build/inetutils-inetd inetutils-inetd
 unpack tests/build/xinetd xinetd
 unpack tests/build/postfix postfix
+unpack tests/build/opensmtpd opensmtpd
 unpack tests/build/exim exim4-daemon-heavy
 chmod u-s tests/build/exim/usr/sbin/exim4
 

@@ -1,0 +1,512 @@
+#!/usr/bin/env bats
+# shellcheck shell=bash
+# Copyright (c) 2026 The relay authors. SPDX-License-Identifier: ISC
+#
+# tcpserver, relay, and OpenSMTPD, MariaDB, h2o, uWSGI or Apache Traffic Server,
+# each with its file from examples/, in which only ports and names of files are
+# replaced, inside the smallest configuration that it can run with.
+#
+# shellcheck disable=SC2034,SC2153,SC2154 # set by backend, or for it
+
+load helper
+load backend
+
+# One of each for all tests. UNAWARE: with the same program, expecting no header.
+setup_file() {
+    local name servers=(mariadb h2o uwsgi trafficserver application)
+    choose_ports "${servers[@]}" opensmtpd opensmtpd-unaware
+    [[ $(id -u) != 0 ]] || servers+=(opensmtpd)
+    for name in "${servers[@]}"; do
+        cd "$(user_dir "$name")" || return
+        "start_$name"
+    done
+    install -m 755 "$RELAY" "$BATS_FILE_TMPDIR/relay" # where other users reach it
+    for name in "${servers[@]}"; do
+        wait_listening "$(port_of "$name")" 127.0.0.1
+        [[ $name == application ]] || wait_listening "$(port_of "$name")" ::1
+    done
+}
+
+teardown_file() { stop_all; }
+
+teardown() { stop_all; }
+
+needs_root() {
+    [[ $(id -u) == 0 ]] || skip "$1 needs root"
+}
+
+# --- the servers: each is started in a directory of its own ---
+
+# It insists on root, on users of its own and on files in /usr, /var and /run: it
+# gets them in a mount namespace.
+start_opensmtpd() {
+    mkdir etc mail
+    chown nobody mail
+    cp /etc/passwd /etc/group etc
+    echo 'opensmtpd:x:64999:64999::/nonexistent:/bin/false
+opensmtpq:x:64998:64998::/nonexistent:/bin/false' >>etc/passwd
+    echo 'opensmtpd:x:64999:
+opensmtpq:x:64998:' >>etc/group
+    echo mx.example >etc/mailname
+    # It looks up the names of clients that a header names. There is none to find.
+    echo 'nameserver 127.0.0.1' >etc/resolv.conf
+    {
+        sed "s/2525/$OPENSMTPD_PORT/" "$ROOT/examples/opensmtpd.conf"
+        cat <<END
+listen on 127.0.0.1 port $OPENSMTPD_UNAWARE_PORT
+table users { "@" = nobody }
+action inbox maildir "$PWD/mail/inbox" virtual <users>
+action outbound relay
+match from any for domain "example.org" action inbox
+match from local for any action outbound
+END
+    } >smtpd.conf
+    # shellcheck disable=SC2016 # for the inner shell
+    start opensmtpd unshare -m sh -ec '
+        mount -t overlay -o "lowerdir=$1/usr:/usr" overlay /usr
+        mount -t overlay -o "lowerdir=$PWD/etc:/etc" overlay /etc
+        for directory in /run /var/lib /var/spool; do mount -t tmpfs tmpfs "$directory"; done
+        mkdir -p -m 755 /var/lib/opensmtpd/empty
+        mkdir -m 711 /var/spool/smtpd
+        exec smtpd -d -f "$PWD/smtpd.conf"' sh "$TESTS/build/opensmtpd"
+}
+
+start_mariadb() {
+    sed "s/3307/$MARIADB_PORT/" "$ROOT/examples/mariadb.cnf" >relay.cnf
+    cat >my.cnf <<END
+[mariadbd]
+datadir = $PWD/data
+socket = $PWD/mariadb.sock
+pid-file = $PWD/mariadb.pid
+init-file = $PWD/accounts.sql
+general-log = on
+general-log-file = $PWD/general.log
+skip-name-resolve
+innodb-log-file-size = 4M
+!include $PWD/relay.cnf
+END
+    cat >accounts.sql <<END
+CREATE USER somebody@127.0.0.2 IDENTIFIED BY 'secret';
+CREATE USER somebody@'::1' IDENTIFIED BY 'secret';
+CREATE USER somebody@127.0.0.4;
+END
+    # shellcheck disable=SC2016 # for the inner shell
+    start mariadb "${as_user[@]}" sh -ec '
+        mariadb-install-db --defaults-file="$PWD/my.cnf" --skip-name-resolve --skip-test-db
+        exec mariadbd --defaults-file="$PWD/my.cnf"'
+}
+
+start_h2o() {
+    mkdir html
+    sed "s/8080/$H2O_PORT/" "$ROOT/examples/h2o.conf" >h2o.conf
+    start h2o "${as_user[@]}" h2o -c h2o.conf
+}
+
+start_uwsgi() {
+    sed "s/8080/$UWSGI_PORT/" "$ROOT/examples/uwsgi.ini" >uwsgi.ini
+    cat >client.py <<'END'
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [f"{environ['REMOTE_ADDR']} {environ.get('REMOTE_PORT')}\n".encode()]
+END
+    start uwsgi "${as_user[@]}" uwsgi-core --ini uwsgi.ini --plugin python3 --module client
+}
+
+start_trafficserver() {
+    local package=/etc/trafficserver
+    mkdir etc
+    cp "$package"/*.yaml etc
+    {
+        cat "$package/records.config"
+        sed "s/8080/$TRAFFICSERVER_PORT/g" "$ROOT/examples/trafficserver.config"
+        echo "CONFIG proxy.config.log.max_secs_per_buffer INT 1
+CONFIG proxy.config.log.periodic_tasks_interval INT 1"
+    } >etc/records.config
+    echo "map / http://127.0.0.1:$APPLICATION_PORT/" >etc/remap.config
+    echo "$PWD/cache 16M" >etc/storage.config
+    cat >root.yaml <<END
+prefix: /usr
+bindir: /usr/bin
+sysconfdir: $PWD/etc
+libexecdir: /usr/lib/trafficserver/modules
+localstatedir: $PWD
+runtimedir: $PWD
+logdir: $PWD
+cachedir: $PWD/cache
+END
+    mkdir -m 777 cache
+    start trafficserver "${as_user[@]}" env TS_RUNROOT="$PWD/root.yaml" traffic_server
+}
+
+# wait_logged NAME REGEX: until a line of what it has written matches.
+wait_logged() {
+    wait_for grep -E -e "$2" -- "$BATS_FILE_TMPDIR/$1.log"
+}
+
+# --- asking them ---
+
+export no_proxy='*' # for curl
+
+# fetch CLIENT-ADDRESS [CURL-ARGUMENT...]: what the server says about its client.
+# The question has the client's port in it, so the log's line is known.
+fetch() {
+    curl -sS -m 60 --interface "$1" --local-port "$from" "${@:2}" "$(url)"
+}
+
+url() {
+    echo "http://$(bracket "$to"):$port/client?$from"
+}
+
+# log_lines NAME CLIENT-ADDRESS [CLIENT-PORT]: those of its log about this client's
+# question. Traffic Server knows no ports in its log.
+log_lines() {
+    case $1 in
+    trafficserver)
+        traffic_logcat "$BATS_FILE_TMPDIR/trafficserver/squid.blog" 2>/dev/null |
+            grep -E "^[0-9.]+ [0-9]+ $2 [A-Z_]+/200 .*/client\?$from "
+        ;;
+    h2o) grep -E "^$2 ${3:-[0-9]+} .* \"GET /client\?$from HTTP/1\.[01]\" 200 " "$BATS_FILE_TMPDIR/h2o/access.log" ;;
+    uwsgi) grep -E "^$2 ${3:-[-0-9]+} .* \"GET /client\?$from HTTP/1\.[01]\" 200 " "$BATS_FILE_TMPDIR/uwsgi.log" ;;
+    esac
+}
+
+# sees_client NAME CLIENT-ADDRESS RELAY-ARGUMENT...: tcpserver, relay, backend
+# once; the client is in the answer and in the log.
+sees_client() {
+    local name=$1 client=$2 to port from
+    shift 2
+    launch "$client" "$@"
+    run fetch "$client"
+    assert_success
+    # Its application is told in X-Forwarded-For, which knows no port.
+    if [[ $name == trafficserver ]]; then assert_output "$client"; else assert_output "$client $from"; fi
+    wait_for log_lines "$name" "$client" "$from"
+    quiet_end
+}
+
+# keeps_alive NAME: two requests on one connection, the client in both.
+keeps_alive() {
+    local answer
+    launch 127.0.0.2 -v "127.0.0.1:$(port_of "$1")"
+    answer="127.0.0.2 $from"
+    [[ $1 != trafficserver ]] || answer=127.0.0.2
+    run fetch 127.0.0.2 "$(url)"
+    assert_output "$answer
+$answer"
+    wait_for no_child tcpserver
+    run relay_lines
+    assert_output --regexp "^relay: closed client=127\.0\.0\.2:$from .* end=done$"
+}
+
+# forge NAME FROM-ADDRESS: no relay, a header of the client's own making, and a
+# request. Prints the answer.
+forge() {
+    from=$(free_port)
+    printf 'PROXY TCP4 6.6.6.6 6.6.6.6 666 666\r\nGET /client?%s HTTP/1.0\r\n\r\n' "$from" |
+        ask "$(port_of "$1")" "$from" "$2" | tr -d '\r'
+}
+
+# private_socket NAME: it knows its client over its UNIX socket, too, which others
+# of this machine cannot reach.
+private_socket() {
+    local path=$BATS_FILE_TMPDIR/$1/$1.sock client
+    for client in 127.0.0.2 ::1; do
+        sees_client "$1" "$client" "$path"
+    done
+    needs_root "another user"
+    relay=(setpriv --reuid=list --regid=list --clear-groups "$BATS_FILE_TMPDIR/relay")
+    launch 127.0.0.2 "$path"
+    run fetch 127.0.0.2
+    assert_failure
+    wait_for no_child tcpserver
+    run relay_lines
+    assert_output --partial 'error msg="cannot connect: Permission denied'
+}
+
+# --- OpenSMTPD ---
+
+# takes_mail CLIENT-ADDRESS RELAY-ARGUMENT...: the whole dialogue, and the client
+# in the delivered mail and in the log.
+takes_mail() {
+    local client=$1 id mail
+    shift
+    needs_root OpenSMTPD
+    launch "$client" "$@"
+    run send_mail "$client" user@example.org
+    assert_success
+    assert_line "< 250-mx.example Hello client.example [$client], pleased to meet you"
+    id=$(sed -nE 's/^< 250 2\.0\.0 ([0-9a-f]+) Message accepted .*/\1/p' <<<"$output")
+    wait_for inbox "Subject: $from"
+    mail=$(inbox "Subject: $from")
+    run grep -A1 -m1 '^Received:' "$mail"
+    assert_line --index 0 "Received: from client.example (<unknown> [$client])"
+    assert_line --index 1 --partial "by mx.example (OpenSMTPD) with ESMTP id $id"
+    wait_for opensmtpd_logged " smtp message msgid=$id " "connected address=\[?$client\]? host="
+    quiet_end
+}
+
+inbox() {
+    grep -lxF "$1" "$BATS_FILE_TMPDIR"/opensmtpd/mail/inbox/new/*
+}
+
+# opensmtpd_logged TEXT REGEX: of the session whose line contains TEXT, one matches.
+opensmtpd_logged() {
+    local session
+    session=$(grep -F -m1 "$1" "$BATS_FILE_TMPDIR/opensmtpd.log") || return
+    grep -E "^${session%% *} smtp $2" "$BATS_FILE_TMPDIR/opensmtpd.log"
+}
+
+@test "OpenSMTPD takes a mail and knows its IPv4 client, v2" {
+    takes_mail 127.0.0.2 -2 "127.0.0.1:$OPENSMTPD_PORT"
+}
+
+@test "OpenSMTPD takes a mail and knows its IPv6 client, v2" {
+    takes_mail ::1 -2 "[::1]:$OPENSMTPD_PORT"
+}
+
+@test "OpenSMTPD greets a client that says nothing" {
+    needs_root OpenSMTPD
+    greets '^220 mx\.example ESMTP OpenSMTPD$' -2 "127.0.0.1:$OPENSMTPD_PORT"
+}
+
+@test "OpenSMTPD does not read v1" {
+    needs_root OpenSMTPD
+    launch 127.0.0.2 -1 "127.0.0.1:$OPENSMTPD_PORT"
+    run greeting
+    assert_output ''
+    wait_logged opensmtpd ' event=closed address=127\.0\.0\.1 reason="protocol error \(invalid signature\)"$'
+}
+
+@test "OpenSMTPD does not relay for relay's clients" {
+    needs_root OpenSMTPD
+    launch 127.0.0.2 -2 "127.0.0.1:$OPENSMTPD_PORT"
+    run send_mail 127.0.0.2 somebody@elsewhere.example
+    assert_failure
+    assert_line '< 550 Invalid recipient: <somebody@elsewhere.example>'
+    # It would for this machine: so with no header it does, for everybody.
+    stop tcpserver
+    launch 127.0.0.2 -0 "127.0.0.1:$OPENSMTPD_UNAWARE_PORT"
+    run send_mail 127.0.0.2 somebody@elsewhere.example
+    assert_line --regexp '^< 250 2\.1\.5 '
+}
+
+@test "OpenSMTPD refuses a connection without a header" {
+    needs_root OpenSMTPD
+    launch 127.0.0.2 -0 "127.0.0.1:$OPENSMTPD_PORT"
+    run ask "$port" "$from" 127.0.0.2 < <(printf 'EHLO client.example\r\n')
+    assert_output ''
+    wait_logged opensmtpd ' event=closed address=127\.0\.0\.1 reason="protocol error \(invalid signature\)"$'
+}
+
+# What it says of v1 depends on whether the header or its greeting is earlier.
+@test "OpenSMTPD takes relay's header for a client's commands where it expects none" {
+    needs_root OpenSMTPD
+    launch 127.0.0.2 -1 "127.0.0.1:$OPENSMTPD_UNAWARE_PORT"
+    run send_mail 127.0.0.2 user@example.org
+    assert_line --regexp '^< 500 5\.5\.1 Invalid command: (Command unrecognized|Pipelining not supported)$'
+    stop tcpserver
+    launch 127.0.0.2 -2 "127.0.0.1:$OPENSMTPD_UNAWARE_PORT"
+    run send_mail 127.0.0.2 user@example.org
+    assert_failure
+    assert_line '< 500 5.5.1 Invalid command: Pipelining not supported'
+}
+
+@test "OpenSMTPD believes the header of whoever reaches it" {
+    needs_root OpenSMTPD
+    run ask "$OPENSMTPD_PORT" "$(free_port)" 127.0.0.3 \
+        < <(printf '\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\6\6\6\6\6\6\6\6\0\1\0\1')
+    assert_output --partial '220 '
+    wait_logged opensmtpd ' smtp connected address=6\.6\.6\.6 '
+}
+
+# --- MariaDB ---
+
+# query CLIENT-ADDRESS PASSWORD: who the server takes this client for, in the
+# words of a USER() and of the process list. mariadb cannot choose its address.
+query() {
+    local socket=$BATS_TEST_TMPDIR/client.sock
+    start client socat "UNIX-LISTEN:$socket" "TCP:$(bracket "$to"):$port,bind=$(bracket "$1"):$from"
+    wait_socket "$socket"
+    mariadb --no-defaults -N -S "$socket" -u somebody -p"$2" \
+        -e 'SELECT USER(), host FROM information_schema.processlist WHERE id = CONNECTION_ID()' 2>&1
+}
+
+mariadb_logged() {
+    wait_for grep -E -e "$2" -- "$BATS_FILE_TMPDIR/mariadb/$1"
+}
+
+# lets_in CLIENT-ADDRESS RELAY-ARGUMENT...: a client that has an account.
+lets_in() {
+    local client=$1
+    shift
+    launch "$client" "$@"
+    run query "$client" secret
+    assert_success
+    assert_output "somebody@$client	$client:$from"
+    mariadb_logged general.log " Connect	somebody@$client on "
+    quiet_end
+}
+
+@test "MariaDB lets in an IPv4 client that has an account, v1" {
+    lets_in 127.0.0.2 -1 "127.0.0.1:$MARIADB_PORT"
+}
+
+@test "MariaDB lets in an IPv4 client that has an account, v2" {
+    lets_in 127.0.0.2 -2 "127.0.0.1:$MARIADB_PORT"
+}
+
+@test "MariaDB lets in an IPv6 client that has an account, v1" {
+    lets_in ::1 -1 "[::1]:$MARIADB_PORT"
+}
+
+@test "MariaDB lets in an IPv6 client that has an account, v2" {
+    lets_in ::1 -2 "[::1]:$MARIADB_PORT"
+}
+
+@test "MariaDB knows the client that it does not let in" {
+    launch 127.0.0.2 "127.0.0.1:$MARIADB_PORT"
+    run query 127.0.0.2 wrong
+    assert_failure
+    assert_output --partial "Access denied for user 'somebody'@'127.0.0.2' (using password: YES)"
+    wait_logged mariadb "Access denied for user 'somebody'@'127\.0\.0\.2' \(using password: YES\)"
+    stop tcpserver
+    launch 127.0.0.3 "127.0.0.1:$MARIADB_PORT"
+    run query 127.0.0.3 secret
+    assert_failure
+    assert_output --partial "Host '127.0.0.3' is not allowed to connect to this MariaDB server"
+}
+
+@test "MariaDB takes a connection without a header for one of relay's own" {
+    launch 127.0.0.2 -0 "127.0.0.1:$MARIADB_PORT"
+    run query 127.0.0.2 secret
+    assert_output --partial "Access denied for user 'somebody'@'127.0.0.1' (using password: YES)"
+}
+
+@test "MariaDB hangs up on whoever sends a header from another address than relay's" {
+    run ask "$MARIADB_PORT" "$(free_port)" 127.0.0.4 < <(printf 'PROXY TCP4 6.6.6.6 6.6.6.6 666 666\r\n')
+    assert_output --partial 'Proxy header is not accepted from 127.0.0.4'
+    run ask "$MARIADB_PORT" "$(free_port)" 127.0.0.1 < <(printf 'PROXY TCP4 6.6.6.6 6.6.6.6 666 666\r\n')
+    refute_output --partial 'Proxy header'
+    wait_logged mariadb "user: 'unauthenticated' host: '6\.6\.6\.6' real ip: '127\.0\.0\.1'"
+}
+
+# --- h2o ---
+
+@test "h2o sees and logs an IPv4 client, v1" {
+    sees_client h2o 127.0.0.2 -1 "127.0.0.1:$H2O_PORT"
+}
+
+@test "h2o sees and logs an IPv6 client, v1" {
+    sees_client h2o ::1 -1 "[::1]:$H2O_PORT"
+}
+
+@test "h2o sees the client in each request of a kept connection" {
+    keeps_alive h2o
+}
+
+@test "h2o sees its client over a UNIX socket that others cannot reach" {
+    private_socket h2o
+}
+
+@test "h2o does not read v2" {
+    launch 127.0.0.2 -2 "127.0.0.1:$H2O_PORT"
+    run fetch 127.0.0.2 -w '%{http_code}'
+    assert_output 'Bad Request400'
+}
+
+@test "h2o takes a connection without a header for one of relay's own" {
+    launch 127.0.0.2 -0 "127.0.0.1:$H2O_PORT"
+    run fetch 127.0.0.2
+    assert_output --regexp '^127\.0\.0\.1 '
+    wait_for log_lines h2o 127.0.0.1
+}
+
+@test "h2o believes the header of whoever reaches it" {
+    run forge h2o 127.0.0.3
+    assert_line '6.6.6.6 666'
+}
+
+# --- uWSGI ---
+
+@test "uWSGI sees and logs an IPv4 client, v1" {
+    sees_client uwsgi 127.0.0.2 -1 "127.0.0.1:$UWSGI_PORT"
+}
+
+@test "uWSGI sees and logs an IPv6 client, v1" {
+    sees_client uwsgi ::1 -1 "[::1]:$UWSGI_PORT"
+}
+
+@test "uWSGI sees its client over a UNIX socket that others cannot reach" {
+    private_socket uwsgi
+}
+
+@test "uWSGI takes v2 for an empty request of relay's own" {
+    launch 127.0.0.2 -2 "127.0.0.1:$UWSGI_PORT"
+    run fetch 127.0.0.2 --http0.9
+    assert_output --regexp '127\.0\.0\.1 None$'
+}
+
+@test "uWSGI takes a connection without a header for one of relay's own" {
+    launch 127.0.0.2 -0 "127.0.0.1:$UWSGI_PORT"
+    run fetch 127.0.0.2
+    assert_output '127.0.0.1 None'
+    wait_for log_lines uwsgi 127.0.0.1
+}
+
+@test "uWSGI believes the header of whoever reaches it" {
+    run forge uwsgi 127.0.0.3
+    assert_line '6.6.6.6 666'
+}
+
+# --- Apache Traffic Server ---
+
+@test "Traffic Server and its application know an IPv4 client, v1" {
+    sees_client trafficserver 127.0.0.2 -1 "127.0.0.1:$TRAFFICSERVER_PORT"
+}
+
+@test "Traffic Server and its application know an IPv4 client, v2" {
+    sees_client trafficserver 127.0.0.2 -2 "127.0.0.1:$TRAFFICSERVER_PORT"
+}
+
+@test "Traffic Server and its application know an IPv6 client, v1" {
+    sees_client trafficserver ::1 -1 "[::1]:$TRAFFICSERVER_PORT"
+}
+
+@test "Traffic Server and its application know an IPv6 client, v2" {
+    sees_client trafficserver ::1 -2 "[::1]:$TRAFFICSERVER_PORT"
+}
+
+@test "Traffic Server knows the client in each request of a kept connection" {
+    keeps_alive trafficserver
+}
+
+@test "Traffic Server names its client last in X-Forwarded-For" {
+    launch 127.0.0.2 "127.0.0.1:$TRAFFICSERVER_PORT"
+    run fetch 127.0.0.2 -H 'X-Forwarded-For: 6.6.6.6'
+    assert_output '6.6.6.6, 127.0.0.2'
+}
+
+# In the ip_allow.yaml that comes with it, 127.0.0.1 may do everything: so may relay.
+@test "Traffic Server's rules judge the client" {
+    launch 127.0.0.2 "127.0.0.1:$TRAFFICSERVER_PORT"
+    run fetch 127.0.0.2 -X PURGE -o /dev/null -w '%{http_code}'
+    assert_output 403
+    stop tcpserver
+    launch 127.0.0.1 "127.0.0.1:$TRAFFICSERVER_PORT"
+    run fetch 127.0.0.1 -X PURGE -o /dev/null -w '%{http_code}'
+    assert_output 404
+}
+
+@test "Traffic Server refuses a connection without a header" {
+    launch 127.0.0.2 -0 "127.0.0.1:$TRAFFICSERVER_PORT"
+    run fetch 127.0.0.2 -i
+    # curl(1): closed without an answer
+    assert_failure 52
+}
+
+@test "Traffic Server hangs up on whoever sends a header from another address than relay's" {
+    run forge trafficserver 127.0.0.3
+    assert_output ''
+    run forge trafficserver 127.0.0.1
+    assert_line 6.6.6.6
+}
