@@ -2,9 +2,10 @@
 # shellcheck shell=bash
 # Copyright (c) 2026 The relay authors. SPDX-License-Identifier: ISC
 #
-# tcpserver, relay, and a real mail server: Postfix (smtpd, and postscreen), Exim
-# and Dovecot, each with its file from examples/, in which only ports and names of
-# files are replaced, inside the smallest configuration that it can run with.
+# tcpserver, relay, and a real mail server: Postfix (smtpd, and postscreen), Exim,
+# Dovecot, and nginx's mail module before two of them, each with its file from
+# examples/, in which only ports and names of files are replaced, inside the
+# smallest configuration that it can run with.
 #
 # shellcheck disable=SC2034,SC2153,SC2154 # set by backend, or for it
 
@@ -14,10 +15,12 @@ load backend
 # One of each for all tests. Postfix insists on root; Exim on a user Debian-exim,
 # which it gets in a mount namespace of its own.
 setup_file() {
+    local name
     chmod go+x "$BATS_RUN_TMPDIR" # for their own users
     install -m 755 "$RELAY" "$BATS_FILE_TMPDIR/relay"
-    choose_ports postfix postscreen unaware exim imap imaps
+    choose_ports postfix postscreen unaware exim imap imaps front-imap front-smtp front-auth xclient
     start_dovecot
+    start_front
     if [[ $(id -u) == 0 ]]; then
         start_postfix
         start_exim
@@ -26,8 +29,10 @@ setup_file() {
         wait_listening "$EXIM_PORT" 127.0.0.1
         wait_listening "$EXIM_PORT" ::1
     fi
-    wait_listening "$IMAP_PORT" 127.0.0.1
-    wait_listening "$IMAP_PORT" ::1
+    for name in imap front-imap front-smtp; do
+        wait_listening "$(port_of "$name")" 127.0.0.1
+        wait_listening "$(port_of "$name")" ::1
+    done
 }
 
 teardown_file() { stop_all; }
@@ -50,6 +55,7 @@ start_postfix() {
     {
         sed "s/^smtp  *inet/127.0.0.1:$UNAWARE_PORT inet/" "$package/usr/share/postfix/master.cf.dist"
         sed "s/2525/$POSTFIX_PORT/; s/2526/$POSTSCREEN_PORT/" "$ROOT/examples/postfix/master.cf"
+        sed -n "s/10025/$XCLIENT_PORT/; s/^#  *\(127.*xclient\)/\1/p" "$ROOT/examples/nginx-mail.conf"
     } >"$dir/conf/master.cf"
     cat >"$dir/conf/main.cf" <<END
 compatibility_level = 3.6
@@ -160,7 +166,8 @@ service anvil {
     mode = 0
   }
 }
-ssl = required
+# Its mail clients here use TLS, but nginx does not.
+disable_plaintext_auth = no
 ssl_cert = <$dir/certificate.pem
 ssl_key = <$dir/key.pem
 auth_failure_delay = 0
@@ -184,6 +191,16 @@ log_path = /dev/stderr
 !include $dir/99-relay.conf
 END
     start dovecot "${as_user[@]}" dovecot -F -c "$dir/dovecot.conf"
+}
+
+# nginx's mail module, before Dovecot and Postfix.
+start_front() {
+    cd "$(user_dir front)" || return
+    cp "$BATS_FILE_TMPDIR"/dovecot/{key,certificate}.pem .
+    [[ $(id -u) != 0 ]] || chown "$me" key.pem
+    sed "s/8143/$FRONT_IMAP_PORT/; s/8025/$FRONT_SMTP_PORT/; s/8009/$FRONT_AUTH_PORT/
+        s/10143/$IMAP_PORT/; s/10025/$XCLIENT_PORT/" "$ROOT/examples/nginx-mail.conf" >nginx-mail.conf
+    start front "${as_user[@]}" nginx -p "$PWD" -c "$PWD/nginx-mail.conf" -g 'daemon off;'
 }
 
 # server_log NAME: where it logs.
@@ -215,10 +232,10 @@ mail_file() {
 }
 
 # imap CLIENT-ADDRESS SCHEME PASSWORD CURL-ARGUMENT...: asks Dovecot as
-# user@example.org; over TLS, whatever the scheme.
+# user@example.org, or another $user; over TLS, whatever the scheme.
 imap() {
     curl -sS -v -m 60 --interface "$1" --local-port "$from" -k --ssl-reqd \
-        -u "user@example.org:$3" "${@:4}" "$2://$(bracket "$to"):$port" 2>&1 | tr -d '\r'
+        -u "${user:-user}@example.org:$3" "${@:4}" "$2://$(bracket "$to"):$port" 2>&1 | tr -d '\r'
     return "${PIPESTATUS[0]}"
 }
 
@@ -251,6 +268,46 @@ takes_mail() {
         ;;
     esac
     [[ $name != postscreen ]] || wait_logged postscreen " CONNECT from \[$client\]:$from to \[$to\]:$port$"
+    quiet_end
+}
+
+# front_logged FILE REGEX
+front_logged() {
+    wait_for grep -E -e "$2" -- "$BATS_FILE_TMPDIR/front/$1"
+}
+
+# front_reads_mailbox CLIENT-ADDRESS RELAY-ARGUMENT...: nginx, what it asks, and
+# Dovecot know the client, whom Dovecot lets in.
+front_reads_mailbox() {
+    local client=$1 user
+    shift
+    launch "$client" "$@"
+    user=$from
+    run imap "$client" imap secret -X 'STATUS INBOX (MESSAGES)'
+    assert_success
+    assert_line --regexp '^\* STATUS INBOX \(MESSAGES 0\)$'
+    front_logged auth.log "^$client \[.*\] imap $from@example\.org$"
+    front_logged mail.log " client logged in, client: $client using starttls, .* login: \"$from@example\.org\""
+    wait_logged dovecot "imap-login: Info: Login: user=<$from@example\.org>, method=PLAIN, rip=$client, "
+    quiet_end
+}
+
+# front_takes_mail CLIENT-ADDRESS RELAY-ARGUMENT...: nginx, what it asks, and
+# Postfix know the client.
+front_takes_mail() {
+    local client=$1 in_received=$1 id
+    shift
+    needs_root Postfix
+    launch "$client" "$@"
+    run send_mail "$client" user@example.org
+    assert_success
+    id=$(sed -nE 's/^< 250 .*queued as //p' <<<"$output")
+    [[ $client != *:* ]] || in_received=IPv6:$client
+    assert_regex "$(received postfix)" \
+        "^Received: from client\.example \(unknown \[$in_received\]\) by mx\.example .* id $id "
+    wait_logged postfix " $id: client=unknown\[$client\]:"
+    front_logged auth.log "^$client \[.*\] smtp "
+    front_logged mail.log " client logged in, client: $client, server: "
     quiet_end
 }
 
@@ -487,5 +544,77 @@ reads_mailbox() {
     assert_output ''
     wait_logged dovecot 'imap-login: Warning: haproxy: Client not trusted \(rip=127\.0\.0\.3\)'
     run grep -F rip=6.6.6.6 "$(server_log dovecot)"
+    assert_output ''
+}
+
+# --- nginx's mail module ---
+
+@test "nginx's mail module and Dovecot know their IPv4 client, v1" {
+    front_reads_mailbox 127.0.0.2 -1 "127.0.0.1:$FRONT_IMAP_PORT"
+}
+
+@test "nginx's mail module and Dovecot know their IPv4 client, v2" {
+    front_reads_mailbox 127.0.0.2 -2 "127.0.0.1:$FRONT_IMAP_PORT"
+}
+
+@test "nginx's mail module and Dovecot know their IPv6 client, v1" {
+    front_reads_mailbox ::1 -1 "[::1]:$FRONT_IMAP_PORT"
+}
+
+@test "nginx's mail module and Dovecot know their IPv6 client, v2" {
+    front_reads_mailbox ::1 -2 "[::1]:$FRONT_IMAP_PORT"
+}
+
+@test "nginx's mail module gives Dovecot no mixture of IPv4 and IPv6 that it takes" {
+    launch ::1 "127.0.0.1:$FRONT_IMAP_PORT"
+    run imap ::1 imap secret -X 'STATUS INBOX (MESSAGES)'
+    assert_failure
+    wait_logged dovecot "Error: haproxy\(v1\): Client disconnected: Proxied local address is invalid "
+}
+
+@test "Dovecot behind nginx's mail module says no, and nginx passes it on" {
+    launch 127.0.0.2 "127.0.0.1:$FRONT_IMAP_PORT"
+    run imap 127.0.0.2 imap wrong
+    # curl(1): login denied
+    assert_failure 67
+    assert_line --partial 'NO [AUTHENTICATIONFAILED] Authentication failed.'
+}
+
+@test "nginx's mail module and Postfix know their IPv4 client, v1" {
+    front_takes_mail 127.0.0.2 -1 "127.0.0.1:$FRONT_SMTP_PORT"
+}
+
+@test "nginx's mail module and Postfix know their IPv4 client, v2" {
+    front_takes_mail 127.0.0.3 -2 "127.0.0.1:$FRONT_SMTP_PORT"
+}
+
+@test "nginx's mail module and Postfix know their IPv6 client" {
+    front_takes_mail ::1 -1 "[::1]:$FRONT_SMTP_PORT"
+    front_takes_mail ::1 -2 "127.0.0.1:$FRONT_SMTP_PORT"
+}
+
+@test "nginx's mail module refuses a connection without a header" {
+    launch 127.0.0.2 -0 "127.0.0.1:$FRONT_IMAP_PORT"
+    run ask "$port" "$from" 127.0.0.2 < <(printf 'a001 CAPABILITY\r\n')
+    assert_output ''
+    front_logged mail.log 'broken header: "a001 CAPABILITY'
+}
+
+@test "nginx's mail module believes no header that another address than relay's sends" {
+    needs_root Postfix
+    # A client of its own that tells no truth: Postfix knows who it is.
+    run python3 - "$FRONT_SMTP_PORT" <<'PYTHON'
+import smtplib, socket, sys
+class Liar(smtplib.SMTP):
+    def _get_socket(self, *args):
+        connection = super()._get_socket(*args)
+        connection.sendall(b"PROXY TCP4 6.6.6.6 6.6.6.6 666 666\r\n")
+        return connection
+with Liar("127.0.0.1", int(sys.argv[1]), "liar.example", source_address=("127.0.0.5", 0)) as client:
+    client.sendmail("somebody@example.net", "user@example.org", "Subject: lie\r\n\r\nHello\r\n")
+PYTHON
+    assert_success
+    wait_logged postfix ': client=unknown\[127\.0\.0\.5\]:'
+    run grep -F 6.6.6.6 "$(server_log postfix)" "$BATS_FILE_TMPDIR/front/auth.log"
     assert_output ''
 }

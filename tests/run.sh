@@ -34,6 +34,7 @@ need parallel=parallel make=make gcc=gcc g++=g++ clang=clang musl-gcc=musl-tools
     systemd-socket-activate=systemd systemd-nspawn=systemd-container \
     nginx=nginx haproxy=haproxy apache2=apache2-bin \
     /usr/lib/nginx/modules/ngx_stream_module.so=libnginx-mod-stream \
+    /usr/lib/nginx/modules/ngx_mail_module.so=libnginx-mod-mail \
     varnishd=varnish lighttpd=lighttpd squid=squid hitch=hitch gunicorn=gunicorn \
     mariadbd=mariadb-server-core mariadb=mariadb-client-core h2o=h2o traffic_server=trafficserver \
     uwsgi-core=uwsgi-core /usr/lib/uwsgi/plugins/python3_plugin.so=uwsgi-plugin-python3 \
