@@ -292,10 +292,10 @@ opensmtpd_logged() {
 
 @test "OpenSMTPD refuses a connection without a header" {
     needs_root OpenSMTPD
-    launch 127.0.0.2 -0 "127.0.0.1:$OPENSMTPD_PORT"
+    launch 127.0.0.2 -0 -b 127.0.0.6 "127.0.0.1:$OPENSMTPD_PORT"
     run ask "$port" "$from" 127.0.0.2 < <(printf 'EHLO client.example\r\n')
     assert_output ''
-    wait_logged opensmtpd ' event=closed address=127\.0\.0\.1 reason="protocol error \(invalid signature\)"$'
+    wait_logged opensmtpd ' event=closed address=127\.0\.0\.6 reason="protocol error \(invalid signature\)"$'
 }
 
 # What it says of v1 depends on whether the header or its greeting is earlier.
