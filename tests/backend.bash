@@ -56,9 +56,9 @@ quiet_end() {
     stop tcpserver
 }
 
-# readme_commands FILE: what its ```sh block tells people to type.
+# readme_commands FILE [N]: the lines of its first, or Nth, ```sh block.
 readme_commands() {
-    awk '/^```/ { commands = $0 == "```sh"; next } commands' "$1"
+    awk -v n="${2:-1}" '/^```/ { inside = /^```sh$/; block += inside; next } inside && block == n' "$1"
 }
 
 # --- HTTP ---
@@ -85,36 +85,4 @@ http {
 }
 END
     start application "${as_user[@]}" nginx -p "$PWD" -c "$PWD/nginx.conf" -g 'daemon off;'
-}
-
-# --- mail ---
-
-# send_mail CLIENT-ADDRESS RECIPIENT [PORT]: with the port it comes from as the
-# subject; curl shows the dialogue.
-send_mail() {
-    printf 'Subject: %s\r\n\r\nHello\r\n' "$from" >"$BATS_TEST_TMPDIR/mail"
-    curl -sS -v -m 60 --interface "$1" --local-port "$from" \
-        "smtp://$(bracket "$to"):${3:-$port}/client.example" \
-        --mail-from somebody@example.net --mail-rcpt "$2" --upload-file "$BATS_TEST_TMPDIR/mail" 2>&1 |
-        tr -d '\r'
-    return "${PIPESTATUS[0]}"
-}
-
-# greeting: the first line that the server says to a client that says nothing.
-greeting() {
-    local line
-    exec 3<>"/dev/tcp/$to/$port"
-    IFS= read -r -t 10 line <&3 2>/dev/null
-    exec 3<&-
-    echo "${line%$'\r'}"
-}
-
-# greets REGEX RELAY-ARGUMENT...: a client that waits for the server to speak.
-greets() {
-    local pattern=$1
-    shift
-    launch 127.0.0.2 "$@"
-    run greeting
-    assert_success
-    assert_output --regexp "$pattern"
 }

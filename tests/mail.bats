@@ -11,6 +11,7 @@
 
 load helper
 load backend
+load mailservers
 
 # One of each for all tests. Postfix insists on root; Exim on a user Debian-exim,
 # which it gets in a mount namespace of its own.
@@ -222,21 +223,13 @@ wait_logged() {
 # subject $from; waits for it.
 received() {
     wait_for mail_file "$1" || return
-    sed -n '/^Received:/,/^[^ \t]/ { /^Received:\|^[ \t]/p }' "$(mail_file "$1")" | tr -s '\n\t ' ' '
+    received_line <"$(mail_file "$1")"
 }
 
 mail_file() {
     local name=$1
     [[ $name != postscreen ]] || name=postfix
     grep -lxF "Subject: $from" "$BATS_FILE_TMPDIR/$name"/mail/inbox/new/*
-}
-
-# imap CLIENT-ADDRESS SCHEME PASSWORD CURL-ARGUMENT...: asks Dovecot as
-# user@example.org, or another $user; over TLS, whatever the scheme.
-imap() {
-    curl -sS -v -m 60 --interface "$1" --local-port "$from" -k --ssl-reqd \
-        -u "${user:-user}@example.org:$3" "${@:4}" "$2://$(bracket "$to"):$port" 2>&1 | tr -d '\r'
-    return "${PIPESTATUS[0]}"
 }
 
 # --- what is expected ---
@@ -279,11 +272,10 @@ front_logged() {
 # front_reads_mailbox CLIENT-ADDRESS RELAY-ARGUMENT...: nginx, what it asks, and
 # Dovecot know the client, whom Dovecot lets in.
 front_reads_mailbox() {
-    local client=$1 user
+    local client=$1
     shift
     launch "$client" "$@"
-    user=$from
-    run imap "$client" imap secret -X 'STATUS INBOX (MESSAGES)'
+    run imap "$client" imap "$from@example.org:secret" -X 'STATUS INBOX (MESSAGES)'
     assert_success
     assert_line --regexp '^\* STATUS INBOX \(MESSAGES 0\)$'
     front_logged auth.log "^$client \[.*\] imap $from@example\.org$"
@@ -488,13 +480,13 @@ reads_mailbox() {
     local client=$1 scheme=$2
     shift 2
     launch "$client" "$@"
-    run imap "$client" "$scheme" secret -X 'STATUS INBOX (MESSAGES)'
+    run imap "$client" "$scheme" user@example.org:secret -X 'STATUS INBOX (MESSAGES)'
     assert_success
     assert_line --regexp '^< \* OK .* Dovecot .*ready'
     assert_line --regexp '^\* STATUS INBOX \(MESSAGES 0\)$'
     wait_logged dovecot "imap-login: Info: Login: user=<user@example\.org>, method=PLAIN, rip=$client, lip=$to, .*TLS"
     from=$(free_port)
-    run imap "$client" "$scheme" wrong
+    run imap "$client" "$scheme" user@example.org:wrong
     # curl(1): login denied
     assert_failure 67
     wait_logged dovecot "imap-login: Info: .*auth failed, .* user=<user@example\.org>, method=PLAIN, rip=$client, lip=$to, .*TLS"
@@ -567,14 +559,14 @@ reads_mailbox() {
 
 @test "nginx's mail module gives Dovecot no mixture of IPv4 and IPv6 that it takes" {
     launch ::1 "127.0.0.1:$FRONT_IMAP_PORT"
-    run imap ::1 imap secret -X 'STATUS INBOX (MESSAGES)'
+    run imap ::1 imap user@example.org:secret -X 'STATUS INBOX (MESSAGES)'
     assert_failure
     wait_logged dovecot "Error: haproxy\(v1\): Client disconnected: Proxied local address is invalid "
 }
 
 @test "Dovecot behind nginx's mail module says no, and nginx passes it on" {
     launch 127.0.0.2 "127.0.0.1:$FRONT_IMAP_PORT"
-    run imap 127.0.0.2 imap wrong
+    run imap 127.0.0.2 imap user@example.org:wrong
     # curl(1): login denied
     assert_failure 67
     assert_line --partial 'NO [AUTHENTICATIONFAILED] Authentication failed.'

@@ -10,6 +10,7 @@
 
 load helper
 load backend
+load mailservers
 
 # One of each for all tests. UNAWARE: with the same program, expecting no header.
 setup_file() {
