@@ -65,12 +65,6 @@ END
 
 # --- clients ---
 
-# server_for CLIENT-ADDRESS: sets $to, the machine's address of the same family.
-server_for() {
-    to=192.0.2.1
-    [[ $1 != *:* ]] || to=2001:db8::1
-}
-
 # the_readmes_client CLIENT-ADDRESS: sends a mail and fetches it as README says.
 the_readmes_client() {
     readme_commands "$ROOT/examples/chains/mail/README.md" 2 >"$BATS_TEST_TMPDIR/commands"

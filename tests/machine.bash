@@ -4,6 +4,8 @@
 # A machine of a suite's own: network, processes and files. Its files are those
 # of this machine, and what is written to them is in memory: a test can type what
 # a README says, with the real ports and paths. Loaded after helper. Needs root.
+#
+# shellcheck disable=SC2034 # set here, for the suites
 
 # In namespaces of its own, as their process 1: nothing outlives it. Arguments:
 # a directory for its file system, the project, packages unpacked.
@@ -97,6 +99,12 @@ door() {
 # outside COMMAND...: run it where the clients are.
 outside() {
     nsenter --target "$(suite_pid clients)" --net "$@"
+}
+
+# server_for CLIENT-ADDRESS: sets $to, the machine's address of the same family.
+server_for() {
+    to=192.0.2.1
+    [[ $1 != *:* ]] || to=2001:db8::1
 }
 
 # machine_runs NAME README: type there what README says, in its directory; waits

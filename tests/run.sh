@@ -39,7 +39,7 @@ need parallel=parallel make=make gcc=gcc g++=g++ clang=clang musl-gcc=musl-tools
     mariadbd=mariadb-server-core mariadb=mariadb-client-core h2o=h2o traffic_server=trafficserver \
     uwsgi-core=uwsgi-core /usr/lib/uwsgi/plugins/python3_plugin.so=uwsgi-plugin-python3 \
     dovecot=dovecot-core /usr/lib/dovecot/imap=dovecot-imapd \
-    socat=socat ncat=ncat curl=curl tshark=tshark python3=python3 \
+    socat=socat ssh=openssh-client ncat=ncat curl=curl tshark=tshark python3=python3 \
     openssl=openssl stunnel=stunnel4 \
     strace=strace ps=procps ss=iproute2 nft=nftables xz=xz-utils \
     git=git mandoc=mandoc col=bsdextrautils shellcheck=shellcheck clang-tidy=clang-tidy cppcheck=cppcheck
@@ -50,6 +50,8 @@ unpack tests/build/inetutils-inetd inetutils-inetd
 unpack tests/build/xinetd xinetd
 unpack tests/build/postfix postfix
 unpack tests/build/opensmtpd opensmtpd
+unpack tests/build/go-mmproxy go-mmproxy
+unpack tests/build/openssh-server openssh-server
 unpack tests/build/exim exim4-daemon-heavy
 chmod u-s tests/build/exim/usr/sbin/exim4
 
