@@ -21,7 +21,7 @@ setup_file() {
     mail_packages | on mail sh -es
     machine_runs mail chains/mail/README.md
     local port
-    for port in 25 143 993 2525 10143 10993 10025; do
+    for port in 25 587 143 993 2525 10587 10143 10993 10025; do
         wait_listening_on mail "$port"
     done
 }
@@ -54,10 +54,15 @@ smtpd_relay_restrictions = permit_mynetworks permit_sasl_authenticated defer_una
 alias_maps =
 alias_database =
 inet_protocols = all
+smtpd_tls_cert_file = /etc/ssl/certs/ssl-cert-snakeoil.pem
+smtpd_tls_key_file = /etc/ssl/private/ssl-cert-snakeoil.key
 MAIN
+mkdir -p /etc/ssl/private
 cd /etc/dovecot/private
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 \
     -subj /CN=mail.example.org -keyout dovecot.key -out dovecot.pem 2>/dev/null
+cp dovecot.key /etc/ssl/private/ssl-cert-snakeoil.key
+cp dovecot.pem /etc/ssl/certs/ssl-cert-snakeoil.pem
 useradd --create-home user
 echo user:password | chpasswd
 END
@@ -137,7 +142,7 @@ goes_in_and_out() {
     goes_in_and_out 2001:db8::2
 }
 
-@test "Dovecot knows who logs in on port 143, and who tries to" {
+@test "Dovecot knows who logs in on port 143" {
     local client port=143
     for client in 192.0.2.3 2001:db8::3; do
         server_for "$client"
@@ -146,15 +151,27 @@ goes_in_and_out() {
         assert_line --regexp '^\* STATUS INBOX '
         logged " dovecot: imap-login: Login: user=<user>, .* rip=$client, lip=$to, .* TLS"
         relay_logged "$client" 143 127.0.0.1:10143
-        from=$(free_port)
-        run imap "$client" imap user:wrong
-        # curl(1): login denied
-        assert_failure 67
-        logged " dovecot: imap-login: .*\(auth failed, .* user=<user>, .* rip=$client, lip=$to, "
     done
 }
 
-@test "nobody can send mail to elsewhere" {
+# submit CLIENT-ADDRESS CURL-ARGUMENT...: a mail to elsewhere, on port 587.
+submit() {
+    send_mail "$1" somebody@elsewhere.example 587 -k "${@:2}"
+}
+
+@test "a user of the host sends mail to elsewhere, on port 587, and Postfix knows from where" {
+    local client
+    for client in 192.0.2.2 2001:db8::2; do
+        server_for "$client"
+        run submit "$client" --ssl-reqd -u user:password
+        assert_success
+        assert_line --regexp '^< 250 2\.0\.0 Ok: queued as '
+        logged " postfix/submission/smtpd\[[0-9]+\]: [0-9A-F]+: client=unknown\[$client\], sasl_method=PLAIN, sasl_username=user$"
+        relay_logged "$client" 587 127.0.0.1:10587
+    done
+}
+
+@test "nobody else can" {
     local client port=25
     for client in 192.0.2.3 2001:db8::3; do
         server_for "$client"
@@ -162,6 +179,14 @@ goes_in_and_out() {
         assert_failure
         assert_line '< 454 4.7.1 <somebody@elsewhere.example>: Relay access denied'
         logged " reject: RCPT from unknown\[$client\]: 454 4\.7\.1 <somebody@elsewhere\.example>: Relay access denied"
+        from=$(free_port)
+        run submit "$client" --ssl-reqd
+        assert_failure
+        assert_line --regexp '^< 554 5\.7\.1 <somebody@elsewhere\.example>: .* Access denied'
+        from=$(free_port)
+        run submit "$client"
+        assert_failure
+        assert_line '< 530 5.7.0 Must issue a STARTTLS command first'
     done
 }
 
@@ -175,6 +200,32 @@ goes_in_and_out() {
     assert_line --regexp '^< 250 2\.1\.5 Ok'
 }
 
+# All at once: the servers let each of them wait for some seconds.
+@test "a wrong password is logged with its client" {
+    local client port=143 attempt attempts=()
+    for client in 192.0.2.3 2001:db8::3; do
+        server_for "$client"
+        imap "$client" imap user:wrong &
+        attempts+=($!)
+        from=$(free_port)
+        submit "$client" --ssl-reqd -u user:wrong &
+        attempts+=($!)
+        from=$(free_port)
+    done
+    for attempt in "${attempts[@]}"; do
+        status=0
+        wait "$attempt" || status=$?
+        # curl(1): login denied
+        assert_equal "$status" 67
+    done
+    for client in 192.0.2.3 2001:db8::3; do
+        server_for "$client"
+        logged " dovecot: imap-login: .*\(auth failed, .* user=<user>, .* rip=$client, lip=$to, "
+        logged " postfix/submission/smtpd\[[0-9]+\]: warning: unknown\[$client\]: SASL PLAIN authentication failed"
+        logged " auth: pam_unix\(dovecot:auth\): authentication failure; .* rhost=$client "
+    done
+}
+
 @test "a header that a client sends is not believed" {
     local client port
     for client in 192.0.2.3 2001:db8::3; do
@@ -182,7 +233,7 @@ goes_in_and_out() {
         forge "$client" 25 QUIT '^5[0-9][0-9] '
         forge "$client" 143 'a LOGOUT' '^PROXY BAD '
         # And relay's way to the servers is not open to them.
-        for port in 2525 10143 10993; do
+        for port in 2525 10587 10143 10993; do
             run outside socat -u "TCP:$(bracket "$to"):$port" -
             assert_output --partial 'Connection refused'
         done
@@ -209,6 +260,7 @@ goes_in_and_out() {
         refute_output --partial "relay-$name"
     done <<'END'
 smtp 25 127.0.0.1:2525
+submission 587 127.0.0.1:10587
 imap 143 127.0.0.1:10143
 imaps 993 127.0.0.1:10993
 END

@@ -115,7 +115,7 @@ machine_runs() {
     door "$1"
     readme_commands "$ROOT/examples/$2" | "${enter[@]}" tee /run/commands >/dev/null
     start commands "${enter[@]}" sh -ec "cd /run/relay/examples/$(dirname "$2") && . /run/commands"
-    exit_status commands
+    WAIT_SECONDS=60 exit_status commands
 }
 
 # wait_listening_on NAME PORT [ADDRESS]: until somebody listens there.

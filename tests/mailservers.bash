@@ -9,13 +9,13 @@
 # otherwise.
 via=()
 
-# send_mail CLIENT-ADDRESS RECIPIENT [PORT]: with the port it comes from as the
-# subject; curl shows the dialogue.
+# send_mail CLIENT-ADDRESS RECIPIENT [PORT [CURL-ARGUMENT...]]: with the port it
+# comes from as the subject; curl shows the dialogue.
 send_mail() {
     printf 'Subject: %s\r\n\r\nHello\r\n' "$from" >"$BATS_TEST_TMPDIR/mail"
     "${via[@]}" curl -sS -v -m 60 --interface "$1" --local-port "$from" \
         "smtp://$(bracket "$to"):${3:-$port}/client.example" \
-        --mail-from somebody@example.net --mail-rcpt "$2" --upload-file "$BATS_TEST_TMPDIR/mail" 2>&1 |
+        "${@:4}" --mail-from somebody@example.net --mail-rcpt "$2" --upload-file "$BATS_TEST_TMPDIR/mail" 2>&1 |
         tr -d '\r'
     return "${PIPESTATUS[0]}"
 }

@@ -5,11 +5,12 @@
 # of units, made of ../../systemd/relay.socket and relay@.service.
 #
 #   client -> systemd, port 25  -> relay 127.0.0.1:2525  -> Postfix
+#   client -> systemd, port 587 -> relay 127.0.0.1:10587 -> Postfix
 #   client -> systemd, port 143 -> relay 127.0.0.1:10143 -> Dovecot
 #   client -> systemd, port 993 -> relay 127.0.0.1:10993 -> Dovecot (TLS)
 #
 # Try it:  sh units.sh
-# To see:  journalctl -u 'relay-smtp@*' -u 'relay-imap@*' -u 'relay-imaps@*'
+# To see:  journalctl -u 'relay-*@*'
 # Change:  the ports; and in the .socket files, how many connections at once
 
 set -e
@@ -23,7 +24,8 @@ pair() {
 }
 
 pair relay-smtp 25 127.0.0.1:2525
+pair relay-submission 587 127.0.0.1:10587
 pair relay-imap 143 127.0.0.1:10143
 pair relay-imaps 993 127.0.0.1:10993
 systemctl daemon-reload
-systemctl enable --now relay-smtp.socket relay-imap.socket relay-imaps.socket
+systemctl enable --now relay-smtp.socket relay-submission.socket relay-imap.socket relay-imaps.socket
