@@ -1,0 +1,200 @@
+#!/usr/bin/env bats
+# shellcheck shell=bash
+# Copyright (c) 2026 The relay authors. SPDX-License-Identifier: ISC
+#
+# Chains with TLS: the commands of each README in examples/chains/tls-*, typed as they
+# stand there; only ports, /etc/relay and where relay is are replaced.
+#
+# shellcheck disable=SC2154 # set by chain
+# shellcheck disable=SC2030,SC2031 # each test is a subshell, and what it changes is its own
+
+load helper
+load backend
+
+setup() {
+    [[ $(id -u) == 0 ]] || skip "the chains are started as root"
+}
+
+teardown() { stop_all; }
+
+# chain NAME [SED-SCRIPT]: the first commands of that README, in a copy of examples/
+# in which the chain's files are changed so. They are known as "chain". $port is the
+# chain's, $from its client's; $next and $server stand for 8443 and 8080.
+chain() {
+    local dir listener
+    dir=$(work_dir)/examples
+    port=$(free_port) next=$(free_port) server=$(free_port) from=$(free_port)
+    chmod go+x "$BATS_RUN_TMPDIR"
+    rm -rf "$dir"
+    cp -r "$ROOT/examples" "$dir"
+    install -m 755 "$RELAY" "$dir/relay"
+    sed -i "s/\<8443\>/$next/g; s/\<8080\>/$server/g; s/\<443\>/$port/g;
+        s|/etc/relay\>|$dir/etc|g; s|/usr/local/bin/|$dir/|g
+        s#//\(relay\.example\|127\.0\.0\.1\|\[::1\]\)/#//\1:$port/#
+        ${2:-}" "$dir"/{*.conf,pipelines/tls-socat.sh,chains/tls-*/*}
+    cd "$dir/chains/$1" || return
+    { readme_commands README.md | sed '/^openssl/s|$| 2>/dev/null|' && echo wait; } >commands
+    PATH=$dir:${TCPSERVER6%/*}:$PATH start chain sh -e commands
+    for listener in $(listeners "$1"); do
+        wait_listening "$listener"
+    done
+}
+
+# listeners NAME: the ports that the chain's commands listen on.
+listeners() {
+    echo "$port"
+    [[ $1 == tls-front-socat ]] || echo "$next"
+    [[ $1 == tls-passthrough ]] || ! grep -q '^nginx' commands || echo "$server"
+}
+
+# curl_once: the README's first curl.
+curl_once() {
+    run bash -c "$(readme_commands README.md 2 | sed -n '1p') -sS -m 20 --noproxy '*'"
+}
+
+# names_clients NAME: the README's curls, from the port $from, get what it says; and
+# who they are is in nginx's log and in relay's.
+names_clients() {
+    local client
+    chain "$@"
+    readme_commands README.md 2 | sed "s/^curl/& -sS -m 20 --noproxy '*' --local-port $from/" >curls
+    run sh curls
+    assert_output "127.0.0.2 $from
+::1 $from"
+    for client in 127.0.0.2 ::1; do
+        wait_for grep "^$client $from via 127\.0\.0\.1 .* \"GET /client HTTP/1.1\" 200 " access.log
+        wait_log chain " client=$(bracket "$client"):$from "
+    done
+}
+
+# both_versions NAME: with the command's header, version 1, and with version 2.
+both_versions() {
+    names_clients "$1"
+    stop chain
+    names_clients "$1" 's/\<relay -v/relay -2 -v/'
+    grep -qs '^[^#]*relay -2' commands ../../pipelines/tls-socat.sh ./*.sh
+}
+
+# forge SOCAT-ADDRESS: a request, after a header of the client's own. Does not
+# half-close: hitch would take it for the end.
+forge() {
+    printf '%s\r\n' 'PROXY TCP4 6.6.6.6 6.6.6.6 666 666' 'GET /client HTTP/1.0' '' |
+        socat -t 0.1 -,ignoreeof "$1"
+}
+
+# not_believed: what forge got and left behind has nothing of its header.
+not_believed() {
+    refute_output --partial '6.6.6.6'
+    [[ ! -e access.log ]] || run ! grep '^6\.6\.6\.6' access.log
+}
+
+# ends NAME [--tls]: what the chain carries of ends and resets. The server is ours.
+ends() {
+    chain "$1" '/^nginx/d'
+    run python3 "$TESTS/chain.py" "${@:2}" "$port" "$server"
+}
+
+# --- who the client is ---
+
+@test "TLS through relay to nginx: it names each client, v1 and v2" {
+    both_versions tls-passthrough
+}
+
+@test "TLS ended by HAProxy behind relay: nginx names each client, v1 and v2" {
+    both_versions tls-front-haproxy
+    grep "^127\.0\.0\.2:$from \[" "$(log_file chain)"
+    grep "^::1:$from \[" "$(log_file chain)"
+}
+
+@test "TLS ended by hitch behind relay: nginx names each client, v1 and v2" {
+    both_versions tls-front-hitch
+}
+
+@test "TLS ended by socat before relay: nginx names each client, v1 and v2" {
+    both_versions tls-front-socat
+}
+
+# --- ends ---
+
+@test "HAProxy carries ends and resets as its README says" {
+    ends tls-front-haproxy --tls
+    assert_output "\
+late-answer: backend question eof, client answer eof
+late-words: backend words eof, client greeting eof
+client-reset: backend question reset, client -
+backend-reset: backend -, client greeting eof"
+}
+
+@test "hitch ends both directions with the first, as its README says" {
+    ends tls-front-hitch --tls
+    assert_output "\
+late-answer: backend question eof, client eof
+late-words: backend eof, client greeting eof
+client-reset: backend question eof, client -
+backend-reset: backend -, client greeting eof"
+}
+
+# --- what is not believed ---
+
+@test "a header that the client itself sends is not believed in any chain" {
+    local name
+    for name in tls-passthrough tls-front-haproxy tls-front-hitch tls-front-socat; do
+        chain "$name"
+        run forge "OPENSSL:127.0.0.1:$port,bind=127.0.0.2,verify=0"
+        assert_output --partial '400 Bad Request'
+        not_believed
+        stop chain
+    done
+}
+
+# beside COMMAND...: another entrance than the chain's, known as "tcpserver"; curl_once
+# goes there.
+beside() {
+    local port
+    port=$(free_port)
+    tcpserver_run "$port" "$@"
+    sed -i "s#:[0-9]*:127#:$port:127#; s#//relay\.example:[0-9]*#//relay.example:$port#" README.md
+}
+
+@test "nginx that ends TLS believes no header from another address than relay's" {
+    chain tls-passthrough
+    beside "$RELAY" -b 127.0.0.3 "127.0.0.1:$next"
+    curl_once
+    assert_output --regexp '^127\.0\.0\.3 [0-9]+$'
+    wait_for grep '^127\.0\.0\.3 [0-9]* via 127\.0\.0\.3 ' access.log
+}
+
+@test "HAProxy that ends TLS hangs up on a header from another address than relay's" {
+    chain tls-front-haproxy
+    beside "$RELAY" -b 127.0.0.3 "127.0.0.1:$next"
+    curl_once
+    assert_failure 35
+    stop tcpserver
+    beside "$RELAY" "127.0.0.1:$next"
+    curl_once
+    assert_output --regexp '^127\.0\.0\.2 [0-9]+$'
+}
+
+@test "nginx and HAProxy that end TLS refuse a connection without a header" {
+    local name
+    for name in tls-passthrough tls-front-haproxy; do
+        chain "$name" 's/ relay -v/ relay -0/'
+        curl_once
+        assert_failure 35
+        stop chain
+    done
+}
+
+# --- what the READMEs warn of ---
+
+@test "stunnel's exec under tcpserver: relay takes stunnel for the client" {
+    chain tls-front-socat
+    cat >stunnel.conf <<END
+cert = $PWD/../../etc/tls.pem
+exec = $PWD/../../relay
+execArgs = relay 127.0.0.1:$server
+END
+    beside stunnel "$PWD/stunnel.conf"
+    curl_once
+    assert_output --regexp '^127\.0\.0\.1 [0-9]+$'
+}
