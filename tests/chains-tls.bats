@@ -19,16 +19,16 @@ teardown() { stop_all; }
 
 # chain NAME [SED-SCRIPT]: the first commands of that README, in a copy of examples/
 # in which the chain's files are changed so. They are known as "chain". $port is the
-# chain's, $from its client's; $next and $server stand for 8443 and 8080.
+# chain's, $from its client's; $next, $near, $server stand for 8443, 8444, 8080.
 chain() {
     local dir listener
     dir=$(work_dir)/examples
-    port=$(free_port) next=$(free_port) server=$(free_port) from=$(free_port)
+    port=$(free_port) next=$(free_port) near=$(free_port) server=$(free_port) from=$(free_port)
     chmod go+x "$BATS_RUN_TMPDIR"
     rm -rf "$dir"
     cp -r "$ROOT/examples" "$dir"
     install -m 755 "$RELAY" "$dir/relay"
-    sed -i "s/\<8443\>/$next/g; s/\<8080\>/$server/g; s/\<443\>/$port/g;
+    sed -i "s/\<8443\>/$next/g; s/\<8444\>/$near/g; s/\<8080\>/$server/g; s/\<443\>/$port/g; s/ 80 / $port /
         s|/etc/relay\>|$dir/etc|g; s|/usr/local/bin/|$dir/|g
         s#//\(relay\.example\|127\.0\.0\.1\|\[::1\]\)/#//\1:$port/#
         ${2:-}" "$dir"/{*.conf,pipelines/tls-socat.sh,chains/tls-*/*}
@@ -44,6 +44,7 @@ chain() {
 listeners() {
     echo "$port"
     [[ $1 == tls-front-socat ]] || echo "$next"
+    [[ $1 != tls-behind-stunnel ]] || echo "$near"
     [[ $1 == tls-passthrough ]] || ! grep -q '^nginx' commands || echo "$server"
 }
 
@@ -114,6 +115,14 @@ ends() {
     both_versions tls-front-socat
 }
 
+@test "relay's header inside TLS, by stunnel: nginx names each client, v1 and v2" {
+    both_versions tls-behind-stunnel
+}
+
+@test "relay's header inside TLS, by socat: nginx names each client, v1 and v2" {
+    both_versions tls-behind-socat
+}
+
 # --- ends ---
 
 @test "HAProxy carries ends and resets as its README says" {
@@ -134,13 +143,28 @@ client-reset: backend question eof, client -
 backend-reset: backend -, client greeting eof"
 }
 
+@test "a TLS tunnel carries half-closes, and no reset, as its READMEs say" {
+    local name
+    for name in tls-behind-stunnel tls-behind-socat; do
+        ends "$name"
+        assert_output "\
+late-answer: backend question eof, client answer eof
+late-words: backend words eof, client greeting eof
+client-reset: backend question eof, client -
+backend-reset: backend -, client greeting eof"
+        stop chain
+    done
+}
+
 # --- what is not believed ---
 
 @test "a header that the client itself sends is not believed in any chain" {
-    local name
-    for name in tls-passthrough tls-front-haproxy tls-front-hitch tls-front-socat; do
+    local name to
+    for name in tls-passthrough tls-front-haproxy tls-front-hitch tls-front-socat tls-behind-stunnel tls-behind-socat; do
         chain "$name"
-        run forge "OPENSSL:127.0.0.1:$port,bind=127.0.0.2,verify=0"
+        to=TCP:127.0.0.1:$port,bind=127.0.0.2
+        [[ $name == tls-behind-* ]] || to=OPENSSL:127.0.0.1:$port,bind=127.0.0.2,verify=0
+        run forge "$to"
         assert_output --partial '400 Bad Request'
         not_believed
         stop chain
@@ -183,6 +207,42 @@ beside() {
         assert_failure 35
         stop chain
     done
+}
+
+# --- certificates ---
+
+@test "the far end of a TLS tunnel takes headers from the near end only" {
+    local far
+    chain tls-behind-stunnel
+    far=OPENSSL:127.0.0.1:$next,verify=0
+    run forge "$far"
+    not_believed
+    wait_log chain 'peer did not return a certificate'
+    run forge "$far,cert=far.pem"
+    not_believed
+    wait_log chain 'certificate verify failed'
+    run cat access.log
+    assert_output ''
+    run forge "$far,cert=near.pem"
+    assert_output --partial '6.6.6.6 666'
+}
+
+# gets_nothing SED-SCRIPT NAME: with that change, nothing goes to the backend.
+gets_nothing() {
+    chain "$2" "$1"
+    curl_once
+    # curl(1): no answer, or a reset as it sends or receives
+    assert_output --regexp '^curl: \((52|55|56)\) [^'$'\n'']*$'
+    wait_log chain 'certificate verify failed'
+    run cat access.log
+    assert_output ''
+}
+
+@test "nothing goes to a far end with another certificate, and the client gets nothing" {
+    gets_nothing '/^CAfile/s/far/near/' tls-behind-stunnel
+    stop chain
+    gets_nothing 's/cafile=far/cafile=near/' tls-behind-socat
+    run ! grep 'relay: ' "$(log_file chain)"
 }
 
 # --- what the READMEs warn of ---
