@@ -3,19 +3,65 @@
 # Copyright (c) 2026 The relay authors. SPDX-License-Identifier: ISC
 #
 # Chains with TLS: the commands of each README in examples/chains/tls-*, typed as they
-# stand there; only ports, /etc/relay and where relay is are replaced.
+# stand there; only ports, /etc/relay, where relay is and the kind of key (an EC key is
+# made sooner) are replaced.
 #
 # shellcheck disable=SC2154 # set by chain
+# shellcheck disable=SC2317 # functions for wait_for
 # shellcheck disable=SC2030,SC2031 # each test is a subshell, and what it changes is its own
 
 load helper
 load backend
+load connection
 
 setup() {
     [[ $(id -u) == 0 ]] || skip "the chains are started as root"
 }
 
 teardown() { stop_all; }
+
+# What a chain runs inside of: nothing, or a network namespace. Ports are asked there.
+inside=()
+
+ss() {
+    command "${inside[@]}" ss "$@"
+}
+
+# namespace NAME: a network of its own, with a loopback interface.
+namespace() {
+    start "$1" unshare -n sleep infinity
+    wait_for eval "[[ \$(readlink /proc/$(pid_of "$1")/ns/net) != $(readlink /proc/self/ns/net) ]]"
+    within "$1" ip link set lo up
+}
+
+# within NAME COMMAND...: in that namespace.
+within() {
+    nsenter -t "$(pid_of "$1")" -n "${@:2}"
+}
+
+# two_machines: namespaces "here", for the chain, and "there", for a client. Here is
+# 10.1.1.1 and fd01::1, there 10.1.1.2 and fd01::2.
+two_machines() {
+    local name number=0
+    namespace here
+    namespace there
+    ip link add wire netns "$(pid_of here)" type veth peer name wire netns "$(pid_of there)"
+    for name in here there; do
+        number=$((number + 1))
+        within "$name" ip address add "10.1.1.$number/24" dev wire
+        within "$name" ip address add "fd01::$number/64" dev wire nodad
+        within "$name" ip link set wire up
+    done
+    inside=(nsenter -t "$(pid_of here)" -n)
+}
+
+# no_machines: ends the chain and its network.
+no_machines() {
+    stop chain
+    stop there
+    stop here
+    inside=()
+}
 
 # chain NAME [SED-SCRIPT]: the first commands of that README, in a copy of examples/
 # in which the chain's files are changed so. They are known as "chain". $port is the
@@ -29,12 +75,12 @@ chain() {
     cp -r "$ROOT/examples" "$dir"
     install -m 755 "$RELAY" "$dir/relay"
     sed -i "s/\<8443\>/$next/g; s/\<8444\>/$near/g; s/\<8080\>/$server/g; s/\<443\>/$port/g; s/ 80 / $port /
-        s|/etc/relay\>|$dir/etc|g; s|/usr/local/bin/|$dir/|g
+        s/rsa:2048/ec -pkeyopt ec_paramgen_curve:P-256/; s|/etc/relay\>|$dir/etc|g; s|/usr/local/bin/|$dir/|g
         s#//\(relay\.example\|127\.0\.0\.1\|\[::1\]\)/#//\1:$port/#
         ${2:-}" "$dir"/{*.conf,pipelines/tls-socat.sh,chains/tls-*/*}
     cd "$dir/chains/$1" || return
     { readme_commands README.md | sed '/^openssl/s|$| 2>/dev/null|' && echo wait; } >commands
-    PATH=$dir:${TCPSERVER6%/*}:$PATH start chain sh -e commands
+    PATH=$dir:${TCPSERVER6%/*}:$PATH start chain "${inside[@]}" sh -e commands
     for listener in $(listeners "$1"); do
         wait_listening "$listener"
     done
@@ -51,6 +97,11 @@ listeners() {
 # curl_once: the README's first curl.
 curl_once() {
     run bash -c "$(readme_commands README.md 2 | sed -n '1p') -sS -m 20 --noproxy '*'"
+}
+
+# got_nothing: curl_once was cut, before TLS began (7, 35) or as it asked (52, 55, 56).
+got_nothing() {
+    assert_output --regexp '^curl: \((7|35|52|55|56)\) [^'$'\n'']*$'
 }
 
 # names_clients NAME: the README's curls, from the port $from, get what it says; and
@@ -80,7 +131,7 @@ both_versions() {
 # half-close: hitch would take it for the end.
 forge() {
     printf '%s\r\n' 'PROXY TCP4 6.6.6.6 6.6.6.6 666 666' 'GET /client HTTP/1.0' '' |
-        socat -t 0.1 -,ignoreeof "$1"
+        "${inside[@]}" socat -t 0.1 -,ignoreeof "$1"
 }
 
 # not_believed: what forge got and left behind has nothing of its header.
@@ -123,6 +174,46 @@ ends() {
     both_versions tls-behind-socat
 }
 
+# from_there [SECONDS]: the README's curls, from the other machine.
+from_there() {
+    readme_commands README.md 2 | sed "s/^curl/& -sS -m ${1:-20} --noproxy '*' --local-port $from/
+        s/127\.0\.0\.2/10.1.1.2/; s/:127\.0\.0\.1/:10.1.1.1/; s/ ::1/ fd01::2/; s/\[::1\]/[fd01::1]/" >curls
+    run within there sh curls
+}
+
+@test "TLS ended by stunnel before a launcher: nginx names each client, v1 and v2" {
+    local change client
+    for change in '' 's/\<relay -v/relay -2 -v/'; do
+        two_machines
+        chain tls-front-stunnel "$change"
+        from_there
+        assert_output "10.1.1.2 $from
+fd01::2 $from"
+        for client in 10.1.1.2 fd01::2; do
+            wait_log chain " client=$(bracket "$client"):$from "
+            grep "^$client $from via 127\.0\.0\.1 " access.log
+        done
+        run "${inside[@]}" sh <(readme_commands README.md 2 | sed "s/^curl/& -sS -m 20 --noproxy '*'/")
+        assert_output --regexp '^127\.0\.0\.2 [0-9]+'$'\n''::1 [0-9]+$'
+        no_machines
+    done
+    grep -q '^[^#]*relay -2' commands
+}
+
+@test "stunnel before a launcher: without transparent it is the client, without the ip lines nobody is" {
+    two_machines
+    chain tls-front-stunnel '/^transparent/d'
+    from_there
+    assert_output --regexp '^127\.0\.0\.1 [0-9]+'$'\n''::1 [0-9]+$'
+    no_machines
+    two_machines
+    chain tls-front-stunnel '/^ *ip /s/ip/true/'
+    from_there 1
+    assert_output --regexp '^curl: \(28\) .*'$'\n''curl: \(28\) .*$'
+    run cat access.log
+    assert_output ''
+}
+
 # --- ends ---
 
 @test "HAProxy carries ends and resets as its README says" {
@@ -156,11 +247,25 @@ backend-reset: backend -, client greeting eof"
     done
 }
 
+# over COUNT: tcpserver has seen so many connections end, and nothing of them is left.
+over() {
+    [[ $(grep -c '^tcpserver: end ' "$(log_file chain)") == "$1" ]] &&
+        ! left_of chain | xargs ps -o comm= -p | grep -E '^(socat|relay)$'
+}
+
+@test "clients that leave at once leave no socat behind that has a TLS connection" {
+    chain tls-behind-socat
+    leave close 5
+    leave reset 5
+    wait_for over 10
+}
+
 # --- what is not believed ---
 
 @test "a header that the client itself sends is not believed in any chain" {
     local name to
-    for name in tls-passthrough tls-front-haproxy tls-front-hitch tls-front-socat tls-behind-stunnel tls-behind-socat; do
+    for name in tls-{passthrough,front-{haproxy,hitch,socat},behind-{stunnel,socat},front-stunnel}; do
+        [[ $name != tls-front-stunnel ]] || two_machines
         chain "$name"
         to=TCP:127.0.0.1:$port,bind=127.0.0.2
         [[ $name == tls-behind-* ]] || to=OPENSSL:127.0.0.1:$port,bind=127.0.0.2,verify=0
@@ -192,7 +297,7 @@ beside() {
     chain tls-front-haproxy
     beside "$RELAY" -b 127.0.0.3 "127.0.0.1:$next"
     curl_once
-    assert_failure 35
+    got_nothing
     stop tcpserver
     beside "$RELAY" "127.0.0.1:$next"
     curl_once
@@ -204,7 +309,7 @@ beside() {
     for name in tls-passthrough tls-front-haproxy; do
         chain "$name" 's/ relay -v/ relay -0/'
         curl_once
-        assert_failure 35
+        got_nothing
         stop chain
     done
 }
@@ -231,8 +336,7 @@ beside() {
 gets_nothing() {
     chain "$2" "$1"
     curl_once
-    # curl(1): no answer, or a reset as it sends or receives
-    assert_output --regexp '^curl: \((52|55|56)\) [^'$'\n'']*$'
+    got_nothing
     wait_log chain 'certificate verify failed'
     run cat access.log
     assert_output ''
