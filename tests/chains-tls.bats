@@ -314,6 +314,15 @@ beside() {
     done
 }
 
+@test "nginx that ends TLS finds the version 2 header of a UNIX client too large, as its README says" {
+    chain tls-passthrough
+    start ipc s6-ipcserver "$(work_dir)/socket" "$RELAY" -2 "127.0.0.1:$next"
+    wait_socket "$(work_dir)/socket"
+    run curl -sS -m 20 -k --unix-socket "$(work_dir)/socket" https://relay.example/client
+    got_nothing
+    wait_log chain 'header is too large while reading PROXY protocol'
+}
+
 # --- certificates ---
 
 @test "the far end of a TLS tunnel takes headers from the near end only" {
