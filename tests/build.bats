@@ -298,3 +298,25 @@ in_a_row() {
     assert_equal "$(grep -oE '\[-. [a-z]+\]' <<<"$synopsis" | cut -c 3 | in_a_row)" "$with"
     assert_equal "$(grep -oE '\[-[^] ]+\]|-. \| -.' <<<"$synopsis" | in_a_row)" "$without"
 }
+
+@test "what the README and the examples link to is there" {
+    local file link
+    while IFS=: read -r file link; do
+        link=${link#*](}
+        link=${link%%[)#]*}
+        [[ -z $link || $link == *://* || -e $ROOT/$(dirname "$file")/$link ]] || echo "$file: $link"
+    done < <(cd "$ROOT" && git ls-files '*.md' | xargs grep -o '\](\([^)]*\))' /dev/null) >"$BATS_TEST_TMPDIR/missing"
+    run cat "$BATS_TEST_TMPDIR/missing"
+    assert_output ''
+}
+
+@test "each example is in the README, or in the README of its directory" {
+    local file missing=''
+    while read -r file; do
+        case $file in
+        *README.md | examples/chains/* | examples/pipelines/*) continue ;;
+        esac
+        grep -qF -e "${file/\/log\//\/}" -e "(${file%/*})" "$ROOT/README.md" || missing+="$file "
+    done < <(cd "$ROOT" && git ls-files examples)
+    assert_equal "$missing" ''
+}
