@@ -11,12 +11,13 @@
 
 load helper
 load backend
+load readme
 
 # One of each for all tests. Two applications: one reads X-Forwarded-For only, the
 # other (examples/nginx.conf) a PROXY header.
 setup_file() {
     local name servers=(varnish lighttpd squid stream stream-on hitch gunicorn application nginx)
-    choose_ports "${servers[@]}" stream-client
+    choose_ports "${servers[@]}" stream-client {varnish,lighttpd,squid,hitch,gunicorn}-plain
     for name in "${servers[@]}"; do
         cd "$(user_dir "$name")" && mkdir html || return
         "start_$name"
@@ -35,7 +36,8 @@ teardown_file() { stop_all; }
 
 teardown() { stop_all; }
 
-# --- the backends: each is started in a directory of its own ---
+# --- the backends: each is started in a directory of its own; where it can, it
+# has another listener, "plain", which expects no header ---
 
 # example FILE SED-SCRIPT: a copy of it, changed, where it is to run.
 example() {
@@ -43,19 +45,21 @@ example() {
 }
 
 start_varnish() {
-    example varnish/varnish.sh "s/8080/$VARNISH_PORT/"
+    example varnish/varnish.sh "s/8080/$VARNISH_PORT/; s/^exec varnishd /&-a 127.0.0.1:$VARNISH_PLAIN_PORT /"
     example varnish/relay.vcl "s/8000/$APPLICATION_PORT/"
     start varnish "${as_user[@]}" sh varnish.sh
 }
 
 start_lighttpd() {
     example lighttpd.conf "s/8080/$LIGHTTPD_PORT/"
+    echo "\$SERVER[\"socket\"] == \"127.0.0.1:$LIGHTTPD_PLAIN_PORT\" { }" >>lighttpd.conf
     echo '<!--#echo var="REMOTE_ADDR"--> <!--#echo var="REMOTE_PORT"-->' >html/client.shtml
     start lighttpd "${as_user[@]}" lighttpd -D -f lighttpd.conf
 }
 
 start_squid() {
     example squid.conf "s/3129/$SQUID_PORT/"
+    echo "http_port 127.0.0.1:$SQUID_PLAIN_PORT" >>squid.conf
     start squid "${as_user[@]}" squid -N -f "$PWD/squid.conf"
 }
 
@@ -379,20 +383,27 @@ refuses() {
     sees_client "$name" 127.0.0.2 -1 "127.0.0.1:$(port_of "$name")"
 }
 
+# varnishlog_start: as README.md has it.
+varnishlog_start() {
+    start varnishlog "${as_user[@]}" varnishlog -g raw -n "$BATS_FILE_TMPDIR/varnish/varnish"
+    # It says nothing when it is ready; but health checks of the process are there.
+    wait_log varnishlog ' CLI '
+}
+
 @test "Varnish refuses a connection without a header" {
+    varnishlog_start
     refuses varnish
+    says 'SessClose      c RX_JUNK' "$(log_file varnishlog)"
 }
 
 @test "lighttpd refuses a connection without a header" {
     refuses lighttpd
-    run cat "$BATS_FILE_TMPDIR/lighttpd/error.log"
-    assert_line --partial 'hap-PROXY proto received invalid/unsupported request'
+    says 'hap-PROXY proto received' "$BATS_FILE_TMPDIR/lighttpd/error.log"
 }
 
 @test "Squid refuses a connection without a header" {
     refuses squid
-    run cat "$BATS_FILE_TMPDIR/squid/cache.log"
-    assert_line --partial 'PROXY protocol error: invalid magic'
+    says 'PROXY protocol error: invalid magic' "$BATS_FILE_TMPDIR/squid/cache.log"
 }
 
 @test "hitch refuses a connection without a header" {
@@ -445,7 +456,7 @@ forge() {
 @test "Squid hangs up on whoever sends a header from another address than relay's" {
     run forge squid 127.0.0.3
     assert_output ''
-    wait_for grep -F 'PROXY client not permitted by ACLs' "$BATS_FILE_TMPDIR/squid/cache.log"
+    says 'PROXY client not permitted by ACLs' "$BATS_FILE_TMPDIR/squid/cache.log"
 }
 
 @test "nginx's stream module believes no header that another address than relay's sends" {
@@ -462,4 +473,43 @@ forge() {
     assert_line --index 0 'HTTP/1.1 403 Forbidden'
     run forge gunicorn 127.0.0.1
     assert_line --partial '6.6.6.6 666'
+}
+
+# --- where they expect none ---
+
+# takes_header_for_request NAME: 400, of either version.
+takes_header_for_request() {
+    local version
+    for version in -1 -2; do
+        launch 127.0.0.2 "$version" "127.0.0.1:$(port_of "$1-plain")"
+        run curl -sS -i -m 60 --noproxy '*' "http://127.0.0.1:$port/"
+        assert_output --regexp "$(quoted '400 Bad Request')"
+        stop tcpserver
+    done
+}
+
+@test "Varnish, lighttpd, Squid and gunicorn take a header for a bad request where they expect none" {
+    varnishlog_start
+    takes_header_for_request varnish
+    says 'HttpGarbage' "$(log_file varnishlog)"
+    takes_header_for_request lighttpd
+    says 'invalid request-line' "$BATS_FILE_TMPDIR/lighttpd/error.log"
+    takes_header_for_request squid
+    says 'PROXY error:invalid-request' "$BATS_FILE_TMPDIR/squid/access.log"
+    cd "$BATS_FILE_TMPDIR/gunicorn" || return
+    example gunicorn.conf.py "s/8080/$GUNICORN_PLAIN_PORT/g; /^proxy_/d"
+    start plain "${as_user[@]}" gunicorn -c gunicorn.conf.py client:application
+    wait_listening "$GUNICORN_PLAIN_PORT"
+    takes_header_for_request gunicorn
+}
+
+@test "hitch takes a header for a broken TLS where it expects none" {
+    cd "$BATS_FILE_TMPDIR/hitch" || return
+    sed "s/$HITCH_PORT/$HITCH_PLAIN_PORT/; /^proxy-proxy/d" hitch.conf >plain.conf
+    start plain "${as_user[@]}" hitch --config=plain.conf
+    wait_listening "$HITCH_PLAIN_PORT"
+    launch 127.0.0.2 "127.0.0.1:$HITCH_PLAIN_PORT"
+    run curl -sS -k -m 60 --noproxy '*' "https://127.0.0.1:$port/"
+    assert_output --regexp "$(quoted 'Connection reset by peer')"
+    says 'wrong version number' "$(log_file plain)"
 }

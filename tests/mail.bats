@@ -7,11 +7,13 @@
 # examples/, in which only ports and names of files are replaced, inside the
 # smallest configuration that it can run with.
 #
+# shellcheck disable=SC2030,SC2031 # each test is a subshell, and what it changes is its own
 # shellcheck disable=SC2034,SC2153,SC2154 # set by backend, or for it
 
 load helper
 load backend
 load mailservers
+load readme
 
 # One of each for all tests. Postfix insists on root; Exim on a user Debian-exim,
 # which it gets in a mount namespace of its own.
@@ -19,7 +21,8 @@ setup_file() {
     local name
     chmod go+x "$BATS_RUN_TMPDIR" # for their own users
     install -m 755 "$RELAY" "$BATS_FILE_TMPDIR/relay"
-    choose_ports postfix postscreen unaware exim imap imaps front-imap front-smtp front-auth xclient
+    choose_ports postfix postscreen unaware postscreen-unaware exim exim-unaware exim-strict \
+        imap imaps imap-unaware front-imap front-smtp front-auth xclient
     start_dovecot
     start_front
     if [[ $(id -u) == 0 ]]; then
@@ -29,6 +32,7 @@ setup_file() {
         wait_listening "$POSTFIX_PORT" ::1
         wait_listening "$EXIM_PORT" 127.0.0.1
         wait_listening "$EXIM_PORT" ::1
+        wait_listening "$EXIM_UNAWARE_PORT"
     fi
     for name in imap front-imap front-smtp; do
         wait_listening "$(port_of "$name")" 127.0.0.1
@@ -47,7 +51,8 @@ needs_root() {
 # --- the servers ---
 
 # The package's own master.cf, but for its port 25; then the example. UNAWARE is
-# that service of port 25, on a port of ours: it expects no header.
+# that service of port 25, on a port of ours: it expects no header. Nor does the
+# other postscreen.
 start_postfix() {
     local dir=$BATS_FILE_TMPDIR/postfix package=$TESTS/build/postfix
     mkdir -p "$dir"/{conf,queue,data,mail}
@@ -57,6 +62,8 @@ start_postfix() {
         sed "s/^smtp  *inet/127.0.0.1:$UNAWARE_PORT inet/" "$package/usr/share/postfix/master.cf.dist"
         sed "s/2525/$POSTFIX_PORT/; s/2526/$POSTSCREEN_PORT/" "$ROOT/examples/postfix/master.cf"
         sed -n "s/10025/$XCLIENT_PORT/; s/^#  *\(127.*xclient\)/\1/p" "$ROOT/examples/nginx-mail.conf"
+        echo "127.0.0.1:$POSTSCREEN_UNAWARE_PORT inet n - y - 1 postscreen"
+        echo "    -o postscreen_cache_map=btree:\$data_directory/postscreen_unaware_cache"
     } >"$dir/conf/master.cf"
     cat >"$dir/conf/main.cf" <<END
 compatibility_level = 3.6
@@ -99,9 +106,10 @@ start_exim() {
     sed "s/2525/$EXIM_PORT/g" "$ROOT/examples/exim.conf" >"$dir/relay.conf"
     cat >"$dir/exim.conf" <<END
 .include $dir/relay.conf
-local_interfaces = <; 127.0.0.1.$EXIM_PORT ; ::1.$EXIM_PORT
+local_interfaces = <; 127.0.0.1.$EXIM_PORT ; ::1.$EXIM_PORT ; 127.0.0.1.$EXIM_UNAWARE_PORT ; 127.0.0.1.$EXIM_STRICT_PORT
+pipelining_connect_advertise_hosts = \${if eq{\$received_port}{$EXIM_STRICT_PORT}{}{*}}
 primary_hostname = mx.example
-log_selector = +proxy +incoming_port
+log_selector = +proxy +incoming_port +smtp_syntax_error
 acl_smtp_rcpt = rcpt
 tls_advertise_hosts =
 # It looks up the names of clients that a header names. There is none to find.
@@ -154,7 +162,8 @@ protocols = imap
 service imap-login {
   chroot =
   inet_listener imap {
-    port = 0
+    address = 127.0.0.1
+    port = $IMAP_UNAWARE_PORT
   }
   inet_listener imaps {
     port = 0
@@ -346,13 +355,14 @@ front_takes_mail() {
     needs_root Postfix
     launch 127.0.0.2 -0 "127.0.0.1:$POSTFIX_PORT"
     run ask "$port" "$from" 127.0.0.2 < <(printf 'EHLO client.example\r\n')
-    assert_output --partial '421 4.3.0 mx.example Server local error'
-    wait_logged postfix 'warning: haproxy read: unrecognized protocol header: EHLO client.example'
+    assert_output --regexp "$(quoted '421 4.3.0')"
+    says 'warning: haproxy read: unrecognized protocol header' "$(server_log postfix)"
     # Nor does it greet a client that waits to be greeted, as it should.
     run send_mail 127.0.0.2 user@example.org
     assert_failure
     refute_output --partial '< 220'
-    wait_logged postfix 'warning: haproxy read: timeout error'
+    assert_output --regexp "$(quoted '421 4.3.0')"
+    says 'warning: haproxy read: timeout error' "$(server_log postfix)"
 }
 
 # What its log says depends on whether the header or its greeting is earlier.
@@ -360,7 +370,7 @@ front_takes_mail() {
     needs_root Postfix
     launch 127.0.0.2 -1 "127.0.0.1:$UNAWARE_PORT"
     run send_mail 127.0.0.2 user@example.org
-    assert_line '< 500 5.5.2 Error: command not recognized'
+    assert_line --regexp "^< $(quoted '500 5.5.2 Error: command not recognized')\$"
     wait_logged postfix ' disconnect from unknown\[127\.0\.0\.1\]:[0-9]+ .* unknown=0/1 '
     stop tcpserver
     # Version 2 has the word QUIT in it.
@@ -369,6 +379,27 @@ front_takes_mail() {
     assert_failure
     assert_line '< 500 5.5.2 Error: bad syntax'
     wait_logged postfix ' disconnect from unknown\[127\.0\.0\.1\]:[0-9]+ quit=1 commands=1$'
+}
+
+# until_said KEY NAME RELAY-ARGUMENT...: clients that wait to be greeted, until the
+# server's log has what is quoted: whether the header is earlier than its greeting
+# is chance.
+until_said() {
+    says_to_greeted() {
+        (greeting)
+        WAIT_SECONDS=2 says "$1" "$(server_log "$2")"
+    }
+    launch 127.0.0.2 "${@:3}"
+    wait_for says_to_greeted "$1" "$2"
+    stop tcpserver
+}
+
+@test "Postfix and postscreen, which expect no header, take it for impatience" {
+    needs_root Postfix
+    until_said 'improper command pipelining after CONNECT' postfix "127.0.0.1:$UNAWARE_PORT"
+    # mynetworks' address need not wait for postscreen's greeting, others must.
+    until_said 'ALLOWLISTED' postscreen "127.0.0.1:$POSTSCREEN_UNAWARE_PORT"
+    until_said 'PREGREET … from' postscreen --bind=127.0.0.9 "127.0.0.1:$POSTSCREEN_UNAWARE_PORT"
 }
 
 @test "Postfix takes a mail over its UNIX socket, from relay in the group for it" {
@@ -457,9 +488,9 @@ front_takes_mail() {
     needs_root Exim
     launch 127.0.0.2 -0 "127.0.0.1:$EXIM_PORT"
     run ask "$port" "$from" 127.0.0.2 < <(printf 'EHLO client.example\r\n')
-    assert_output --partial '550 '
+    assert_output --regexp "$(quoted '550 Administrative prohibition')"
     refute_output --partial '250'
-    wait_logged exim 'H=\[127\.0\.0\.1\]:[0-9]+ rejected connection in "connect" ACL'
+    says 'rejected connection in "connect" ACL' "$(server_log exim)"
 }
 
 @test "Exim believes no header that another address than relay's sends" {
@@ -470,6 +501,22 @@ front_takes_mail() {
     wait_logged exim "H=\[127\.0\.0\.3\]:$from rejected connection in \"connect\" ACL"
     run grep -F 6.6.6.6 "$(server_log exim)"
     assert_output ''
+}
+
+@test "Exim, which expects no header on another port, takes it for a command" {
+    needs_root Exim
+    launch 127.0.0.2 "127.0.0.1:$EXIM_UNAWARE_PORT"
+    run ask "$port" "$from" 127.0.0.2 < <(printf 'EHLO client.example\r\n')
+    assert_line --index 1 --regexp "^$(quoted '500 unrecognized command')"
+    says 'SMTP syntax error in' "$(server_log exim)"
+}
+
+@test "Exim without early pipelining takes the header for impatience" {
+    needs_root Exim
+    until_said 'SMTP protocol synchronization error' exim "127.0.0.1:$EXIM_STRICT_PORT"
+    launch 127.0.0.2 "127.0.0.1:$EXIM_STRICT_PORT"
+    told_off() { [[ $(greeting) =~ $(quoted '554 SMTP synchronization error') ]]; }
+    wait_for told_off
 }
 
 # --- Dovecot ---
@@ -520,21 +567,26 @@ reads_mailbox() {
     greets '^\* OK \[CAPABILITY IMAP4rev1 ' -2 "127.0.0.1:$IMAP_PORT"
 }
 
+@test "README's ncat command shows Dovecot's greeting" {
+    run sh -c "$(readme_command '(printf' "$IMAP_PORT")"
+    assert_line --index 0 --regexp '^\* OK .* Dovecot '
+}
+
 @test "Dovecot hangs up on a connection without a header" {
     launch 127.0.0.2 -0 "127.0.0.1:$IMAP_PORT"
     run ask "$port" "$from" 127.0.0.2 < <(printf 'a001 CAPABILITY\r\n')
     assert_output ''
-    wait_logged dovecot 'imap-login: Error: haproxy: Client disconnected: Failed to read valid HAproxy data \(rip=127\.0\.0\.1\)'
+    says 'haproxy: Client disconnected: Failed to read valid' "$(server_log dovecot)"
     # Nor does it greet a client that waits to be greeted, as it should.
     run greeting
     assert_output ''
-    wait_logged dovecot 'imap-login: Error: haproxy: Client timed out \(rip=127\.0\.0\.1\)'
+    says 'haproxy: Client timed out' "$(server_log dovecot)"
 }
 
 @test "Dovecot hangs up on whoever sends a header from another address than relay's" {
     run ask "$IMAP_PORT" "$(free_port)" 127.0.0.3 < <(printf 'PROXY TCP4 6.6.6.6 6.6.6.6 666 666\r\n')
     assert_output ''
-    wait_logged dovecot 'imap-login: Warning: haproxy: Client not trusted \(rip=127\.0\.0\.3\)'
+    says 'haproxy: Client not trusted' "$(server_log dovecot)"
     run grep -F rip=6.6.6.6 "$(server_log dovecot)"
     assert_output ''
 }
@@ -609,4 +661,12 @@ PYTHON
     wait_logged postfix ': client=unknown\[127\.0\.0\.5\]:'
     run grep -F 6.6.6.6 "$(server_log postfix)" "$BATS_FILE_TMPDIR/front/auth.log"
     assert_output ''
+@test "Dovecot, which expects no header on another port, takes it for a command" {
+    launch 127.0.0.2 "127.0.0.1:$IMAP_UNAWARE_PORT"
+    : >"$BATS_TEST_TMPDIR/answer"
+    # First it is busy starting.
+    said_bad() { says 'PROXY BAD' "$BATS_TEST_TMPDIR/answer"; }
+    { said_bad && printf 'a001 LOGOUT\r\n'; } |
+        ask "$port" "$from" 127.0.0.2 >"$BATS_TEST_TMPDIR/answer"
+    says 'no auth attempts in' "$(server_log dovecot)"
 }

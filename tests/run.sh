@@ -39,12 +39,13 @@ need parallel=parallel make=make gcc=gcc g++=g++ clang=clang musl-gcc=musl-tools
     mariadbd=mariadb-server-core mariadb=mariadb-client-core h2o=h2o traffic_server=trafficserver \
     uwsgi-core=uwsgi-core /usr/lib/uwsgi/plugins/python3_plugin.so=uwsgi-plugin-python3 \
     dovecot=dovecot-core /usr/lib/dovecot/imap=dovecot-imapd \
-    socat=socat ssh=openssh-client ncat=ncat curl=curl tshark=tshark python3=python3 \
-    openssl=openssl stunnel=stunnel4 \
+    socat=socat ncat=ncat curl=curl tshark=tshark tcpdump=tcpdump python3=python3 \
+    openssl=openssl stunnel=stunnel4 ssh=openssh-client \
     strace=strace ps=procps ss=iproute2 nft=nftables xz=xz-utils \
     git=git mandoc=mandoc col=bsdextrautils shellcheck=shellcheck clang-tidy=clang-tidy cppcheck=cppcheck
-# These conflict with what is installed above, or with each other; and a machine
-# may have a mail system of its own. Exim has no need to be setuid here.
+# These conflict with what is installed above, or with each other; a machine may
+# have a mail system of its own; and sshd, installed, would make keys for it. Exim
+# has no need to be setuid here.
 unpack tests/build/ucspi-tcp-ipv6 ucspi-tcp-ipv6
 unpack tests/build/inetutils-inetd inetutils-inetd
 unpack tests/build/xinetd xinetd

@@ -7,6 +7,7 @@
 
 load helper
 load connection
+load readme
 
 EXAMPLES=$BATS_TEST_DIRNAME/../examples
 UNITS=$EXAMPLES/systemd
@@ -30,11 +31,17 @@ setup_file() {
     add_unit fd3-unknown relay-fd3 /run/relay/fd31.sock "$verbose"
     add_unit name relay "$(free_port)" "localhost:$BACKEND"
     add_unit syslog relay "$(free_port)" "$verbose" -e '/^StandardError=/d'
+    add_unit wrong relay "$(free_port)" --wrong
     # What the comment in the service says of a busy port.
     add_unit busy relay "$(free_port)" "$verbose" -e '/^# These mount a view/,/^$/d' -e '/^UMask=/aUser=daemon'
     add_unit crowded relay "$(free_port)" "$verbose"
     sed -i 's/^MaxConnections=.*/MaxConnections=3/' "$BATS_FILE_TMPDIR/units/test-crowded.socket"
     add_unit stopped relay "$(free_port)" "$verbose"
+    add_unit deferred relay "$(free_port)" "$verbose"
+    sed -i 's/^Accept=yes/&\nDeferAcceptSec=60/' "$BATS_FILE_TMPDIR/units/test-deferred.socket"
+    # Without the example's word against systemd's own limit, and a low one.
+    add_unit trigger relay "$(free_port)" "$verbose"
+    sed -i 's/^TriggerLimitIntervalSec=0/TriggerLimitBurst=3/' "$BATS_FILE_TMPDIR/units/test-trigger.socket"
 
     machine_boot
 }
@@ -201,6 +208,16 @@ journal_of() {
 relay_says() {
     wait_for eval "journal_of $1 SYSLOG_IDENTIFIER=relay PRIORITY=$2 | grep ." || return
     journal_of "$1" SYSLOG_IDENTIFIER=relay "PRIORITY=$2"
+}
+
+# journal_says KEY MATCH...: waits for what README.md quotes, since the test began.
+journal_says() {
+    local regex
+    regex=$(quoted "$1") && wait_for journal_matches "$regex" "${@:2}"
+}
+
+journal_matches() {
+    journal "${@:2}" | grep -E -e "$1"
 }
 
 # failures NAME: what systemd says about connections that have failed.
@@ -398,6 +415,10 @@ assert_reset() {
     run ask "$port" </dev/null
     assert_output 'good day'
     wait_for eval 'journal _TRANSPORT=syslog SYSLOG_IDENTIFIER=relay PRIORITY=6 | grep "^closed .* end=done$"'
+    # README.md's command finds both.
+    run inside sh -c "$(readme_command journalctl)"
+    assert_line --partial "error msg=\"cannot connect: Connection refused: does the backend listen there?\" client=127.0.0.1:$from "
+    assert_line --regexp 'closed .* end=done$'
     # And by no other way.
     run ! relay_lines_of_stderr
 }
@@ -409,6 +430,9 @@ relay_lines_of_stderr() {
 @test "a connection that failed leaves no failed unit" {
     ask "$(where stdin)" </dev/null || true
     wait_for failures stdin
+    journal_says 'status=111/n/a' _PID=1
+    ask "$(where wrong)" </dev/null || true
+    journal_says 'status=100/n/a' _PID=1
     wait_for no_instance stdin
     run inside systemctl list-units --plain --no-legend --state=failed
     assert_output ''
@@ -459,16 +483,14 @@ nobody_waits() {
     backend_record "$BACKEND" --say 'good day'
     port=$(where busy) run crowd "$limit" 127.0.0.1 127.0.0.1 ::1
     assert_output "$limit"$'\nclosed\nanswered'
-    run journal -u test-busy.socket
-    assert_output --partial 'Too many incoming connections'
+    journal_says 'Too many incoming connections' -u test-busy.socket
 }
 
 @test "the connection over the limit for all is closed, whoever it is" {
     backend_record "$BACKEND" --say 'good day'
     port=$(where crowded) run crowd 3 127.0.0.1 127.0.0.2 ::1
     assert_output $'3\nclosed\nclosed'
-    run journal -u test-crowded.socket
-    assert_output --partial 'Too many incoming connections'
+    journal_says 'Too many incoming connections' -u test-crowded.socket
 }
 
 @test "a burst of 400 connections does not end the listening" {
@@ -489,6 +511,62 @@ PYTHON
     assert_output 'good day'
     run inside systemctl is-active test-busy.socket
     assert_output active
+}
+
+@test "systemd starts no service for a client that was gone before, and nothing has failed" {
+    local before
+    before=$(accepted stdin)
+    kill -STOP "$(<"$BATS_FILE_TMPDIR/init")"
+    python3 - "$(where stdin)" <<'PYTHON'
+import socket, struct, sys
+
+client = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+client.close()
+PYTHON
+    kill -CONT "$(<"$BATS_FILE_TMPDIR/init")"
+    journal_says 'getpeername failed' -u test-stdin.socket
+    assert_equal "$(accepted stdin)" "$before"
+    run ! journal -u test-stdin.socket --grep 'Failed'
+    run inside systemctl is-active test-stdin.socket
+    assert_output active
+}
+
+@test "systemd's own limit ends the listening where the unit does not forbid it, and a start mends it" {
+    local port
+    port=$(where trigger)
+    crowd_of 10 "$port"
+    wait_for eval "! listening $port"
+    journal_says 'Trigger limit hit' -u test-trigger.socket
+    inside systemctl restart test-trigger.socket
+    wait_listening "$port"
+}
+
+# crowd_of COUNT PORT: clients, as far as they are let in, which leave at once.
+crowd_of() {
+    python3 - "$@" <<'PYTHON'
+import socket, sys
+
+for n in range(int(sys.argv[1])):
+    try:
+        socket.create_connection(("127.0.0.1", int(sys.argv[2]))).close()
+    except OSError:
+        pass
+PYTHON
+}
+
+@test "where systemd waits for the client's first byte, the server's greeting does" {
+    local port
+    port=$(where deferred)
+    backend_record "$BACKEND" --say 'good day'
+    mkfifo "$(work_dir)/input"
+    start client socat -t 30 - "TCP:127.0.0.1:$port" <>"$(work_dir)/input"
+    # Its side is connected, systemd's is not.
+    wait_for eval "ss -Htan 'sport = :$port' | grep -E \"$(quoted 'SYN-RECV')\""
+    no_instance deferred
+    run ! grep . "$(log_file client)"
+    echo hello >"$(work_dir)/input"
+    wait_log client 'good day'
 }
 
 @test "the services' hardening is in force" {
