@@ -21,7 +21,7 @@ setup_file() {
     local name
     chmod go+x "$BATS_RUN_TMPDIR" # for their own users
     install -m 755 "$RELAY" "$BATS_FILE_TMPDIR/relay"
-    choose_ports postfix postscreen unaware postscreen-unaware exim exim-unaware exim-strict \
+    choose_ports postfix postscreen unaware unaware-slow postscreen-unaware exim exim-unaware exim-strict \
         imap imaps imap-unaware front-imap front-smtp front-auth xclient
     start_dovecot
     start_front
@@ -51,8 +51,8 @@ needs_root() {
 # --- the servers ---
 
 # The package's own master.cf, but for its port 25; then the example. UNAWARE is
-# that service of port 25, on a port of ours: it expects no header. Nor does the
-# other postscreen.
+# that service of port 25, on a port of ours: it expects no header. Nor do another
+# one, in which the header is there before its greeting, and another postscreen.
 start_postfix() {
     local dir=$BATS_FILE_TMPDIR/postfix package=$TESTS/build/postfix
     mkdir -p "$dir"/{conf,queue,data,mail}
@@ -62,6 +62,8 @@ start_postfix() {
         sed "s/^smtp  *inet/127.0.0.1:$UNAWARE_PORT inet/" "$package/usr/share/postfix/master.cf.dist"
         sed "s/2525/$POSTFIX_PORT/; s/2526/$POSTSCREEN_PORT/" "$ROOT/examples/postfix/master.cf"
         sed -n "s/10025/$XCLIENT_PORT/; s/^#  *\(127.*xclient\)/\1/p" "$ROOT/examples/nginx-mail.conf"
+        echo "127.0.0.1:$UNAWARE_SLOW_PORT inet n - y - - smtpd"
+        echo "    -o smtpd_delay_reject=no -o smtpd_client_restrictions=sleep,1"
         echo "127.0.0.1:$POSTSCREEN_UNAWARE_PORT inet n - y - 1 postscreen"
         echo "    -o postscreen_cache_map=btree:\$data_directory/postscreen_unaware_cache"
     } >"$dir/conf/master.cf"
@@ -387,7 +389,7 @@ front_takes_mail() {
 until_said() {
     says_to_greeted() {
         (greeting)
-        WAIT_SECONDS=2 says "$1" "$(server_log "$2")"
+        WAIT_SECONDS=0 says "$1" "$(server_log "$2")"
     }
     launch 127.0.0.2 "${@:3}"
     wait_for says_to_greeted "$1" "$2"
@@ -396,7 +398,7 @@ until_said() {
 
 @test "Postfix and postscreen, which expect no header, take it for impatience" {
     needs_root Postfix
-    until_said 'improper command pipelining after CONNECT' postfix "127.0.0.1:$UNAWARE_PORT"
+    until_said 'improper command pipelining after CONNECT' postfix "127.0.0.1:$UNAWARE_SLOW_PORT"
     # mynetworks' address need not wait for postscreen's greeting, others must.
     until_said 'ALLOWLISTED' postscreen "127.0.0.1:$POSTSCREEN_UNAWARE_PORT"
     until_said 'PREGREET … from' postscreen --bind=127.0.0.9 "127.0.0.1:$POSTSCREEN_UNAWARE_PORT"

@@ -100,9 +100,9 @@ log_of() {
     echo "$BATS_FILE_TMPDIR/$1${2:+/$2}.log"
 }
 
-# get [CURL-ARGUMENT...]: through relay, where launch has put it.
+# get: a page through relay, where launch has put it.
 get() {
-    curl -sS -i -m 30 --noproxy '*' --interface 127.0.0.2 "$@" "http://127.0.0.1:$port/"
+    curl -sS -i -m 30 --noproxy '*' --interface 127.0.0.2 "http://127.0.0.1:$port/"
 }
 
 # through RELAY-ARGUMENT...: the same, with a relay of its own.
@@ -128,14 +128,14 @@ sees_hang_up() {
 
 # --- the commands of the beginning ---
 
-# watching NAME COMMAND-WORD: that command of README.md's, for the port of nginx.
+# watching COMMAND: README.md's, for the port of nginx.
 watching() {
     [[ $(id -u) == 0 ]] || skip "capturing needs root"
-    start "$1" env TMPDIR="$BATS_TEST_TMPDIR" sh -c "$(readme_command "$2" "$NGINX_PORT")"
+    start "$1" env TMPDIR="$BATS_TEST_TMPDIR" sh -c "$(readme_command "$1" "$NGINX_PORT")"
 }
 
 @test "README's tcpdump shows a header of version 1, and QUIT in one of version 2" {
-    watching tcpdump tcpdump
+    watching tcpdump
     wait_log tcpdump 'listening on lo'
     launch 127.0.0.2 -1 "127.0.0.1:$NGINX_PORT"
     run get
@@ -149,7 +149,7 @@ watching() {
 }
 
 @test "README's tshark names the client of either version and family" {
-    watching tshark tshark
+    watching tshark
     wait_log tshark ' -- File: '
     through -1 "127.0.0.1:$NGINX_PORT"
     launch 127.0.0.3 -2 "127.0.0.1:$NGINX_PORT"
@@ -320,7 +320,7 @@ nobody() {
 # unread KEY RELAY-ARGUMENT...: says it.
 unread() {
     nobody "${@:2}"
-    WAIT_SECONDS=1 says "$1" "$(log_of apache error)"
+    WAIT_SECONDS=0 says "$1" "$(log_of apache error)"
 }
 
 @test "HAProxy cannot read a header of version 2 that names nobody" {
@@ -425,7 +425,7 @@ relay_says() {
     launch 127.0.0.2 -v --bind=127.0.0.9 "127.0.0.1:$HAPROXY_PORT"
     hung_up() {
         get
-        WAIT_SECONDS=1 says 'end=backend-reset' "$(log_file tcpserver)"
+        WAIT_SECONDS=0 says 'end=backend-reset' "$(log_file tcpserver)"
     }
     wait_for hung_up
 }
