@@ -460,21 +460,29 @@ inside() {
         \"\$@\"" bash "$@"
 }
 
+# ten_leave: clients there; nobody listens behind relay, which may have reset one
+# before it knows that it is connected.
+ten_leave() {
+    local i
+    for i in {1..10}; do
+        inside leave close 1 2>/dev/null || true
+    done
+}
+
 @test "openbsd-inetd closes the port after so many connections, and says so in syslog" {
     inetd_five 80
-    inside leave close 10 || true
+    ten_leave
     says 'server failing (looping), service terminated for 10 min' "$(log_file syslog)"
     # The IPv4 one; IPv6 has another.
-    wait_for eval '! inside leave close 1'
+    wait_for eval "[[ -z \$(inside ss -Hltn4 'sport = :80') ]]"
 }
 
 @test "openbsd-inetd on a port from 1024 up closes the connections, and says nothing" {
     inetd_five 8080
-    inside leave close 10
-    # Of ten it has started relay for less than five: nobody listens, relay says.
+    ten_leave
     wait_for no_child inetd
     inside listening 8080
-    inside leave close 1
+    # relay, for which nobody listens, was started for five of them at most.
     run ! grep -F 'server failing' "$(log_file syslog)"
     run grep -cF 'server=127.0.0.1:8080 ' "$(log_file syslog)"
     [[ $output -le 5 ]]
