@@ -593,6 +593,16 @@ reads_mailbox() {
     assert_output ''
 }
 
+@test "Dovecot, which expects no header on another port, takes it for a command" {
+    launch 127.0.0.2 "127.0.0.1:$IMAP_UNAWARE_PORT"
+    : >"$BATS_TEST_TMPDIR/answer"
+    # First it is busy starting.
+    said_bad() { says 'PROXY BAD' "$BATS_TEST_TMPDIR/answer"; }
+    { said_bad && printf 'a001 LOGOUT\r\n'; } |
+        ask "$port" "$from" 127.0.0.2 >"$BATS_TEST_TMPDIR/answer"
+    says 'no auth attempts in' "$(server_log dovecot)"
+}
+
 # --- nginx's mail module ---
 
 @test "nginx's mail module and Dovecot know their IPv4 client, v1" {
@@ -663,12 +673,4 @@ PYTHON
     wait_logged postfix ': client=unknown\[127\.0\.0\.5\]:'
     run grep -F 6.6.6.6 "$(server_log postfix)" "$BATS_FILE_TMPDIR/front/auth.log"
     assert_output ''
-@test "Dovecot, which expects no header on another port, takes it for a command" {
-    launch 127.0.0.2 "127.0.0.1:$IMAP_UNAWARE_PORT"
-    : >"$BATS_TEST_TMPDIR/answer"
-    # First it is busy starting.
-    said_bad() { says 'PROXY BAD' "$BATS_TEST_TMPDIR/answer"; }
-    { said_bad && printf 'a001 LOGOUT\r\n'; } |
-        ask "$port" "$from" 127.0.0.2 >"$BATS_TEST_TMPDIR/answer"
-    says 'no auth attempts in' "$(server_log dovecot)"
 }

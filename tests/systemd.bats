@@ -490,7 +490,7 @@ nobody_waits() {
     backend_record "$BACKEND" --say 'good day'
     port=$(where crowded) run crowd 3 127.0.0.1 127.0.0.2 ::1
     assert_output $'3\nclosed\nclosed'
-    journal_says 'Too many incoming connections' -u test-crowded.socket
+    wait_for journal_matches 'Too many incoming connections' -u test-crowded.socket
 }
 
 @test "a burst of 400 connections does not end the listening" {
