@@ -308,6 +308,10 @@ in_a_row() {
     done < <(cd "$ROOT" && git ls-files '*.md' | xargs grep -o '\](\([^)]*\))' /dev/null) >"$BATS_TEST_TMPDIR/missing"
     run cat "$BATS_TEST_TMPDIR/missing"
     assert_output ''
+    # And to its own sections.
+    run comm -23 <(grep -o '](#[^)]*)' "$ROOT/README.md" | tr -d '](#)' | sort -u) \
+        <(sed -n 's/^##* //p' "$ROOT/README.md" | tr '[:upper:] ' '[:lower:]-' | tr -cd 'a-z0-9\n-' | sort)
+    assert_output ''
 }
 
 @test "each example is in the README, or in the README of its directory" {
