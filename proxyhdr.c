@@ -11,7 +11,6 @@
 #include <string.h>
 
 enum {
-	V2_FIXED = 16,      /* signature, version and command, family, length */
 	UNIX_LEN = 108,     /* PROXY spec 2.2: of a UNIX address, always */
 	UNIX_PAIR = 216,    /* source and destination */
 	TLV_FIXED = 3       /* type, length */
@@ -390,20 +389,20 @@ static int parse_v2(struct proxyhdr *hdr, const unsigned char *buf, size_t len)
 		return PROXYHDR_EFAMILY;
 	if (command == PROXYHDR_PROXY && transport > PROXYHDR_DGRAM)
 		return PROXYHDR_ETRANSPORT;
-	if (len < V2_FIXED)
+	if (len < PROXYHDR_V2_FIXED)
 		return 0;
-	total = V2_FIXED + get16(buf + 14);
+	total = PROXYHDR_V2_FIXED + get16(buf + 14);
 	/* PROXY spec 2.2: LOCAL's family is ignored, its block discarded */
 	if (command == PROXYHDR_LOCAL && buf[13] != 0)
 		tlvs = total;
 	else
-		tlvs = V2_FIXED + v2_addresses_len(families[family]);
+		tlvs = PROXYHDR_V2_FIXED + v2_addresses_len(families[family]);
 	if (total < tlvs)
 		return PROXYHDR_ELENGTH;
 	if (len < total)
 		return 0;
 
-	if (tlvs == V2_FIXED && !are_tlvs(buf + tlvs, total - tlvs))
+	if (tlvs == PROXYHDR_V2_FIXED && !are_tlvs(buf + tlvs, total - tlvs))
 		tlvs = total;
 	if ((n = check_tlvs(buf, tlvs, total)) < 0)
 		return n;
@@ -411,7 +410,7 @@ static int parse_v2(struct proxyhdr *hdr, const unsigned char *buf, size_t len)
 	hdr->command = command == PROXYHDR_LOCAL ? PROXYHDR_LOCAL : PROXYHDR_PROXY;
 	if (command == PROXYHDR_PROXY && family > 0 && transport > 0) {
 		hdr->transport = transport == PROXYHDR_STREAM ? PROXYHDR_STREAM : PROXYHDR_DGRAM;
-		parse_v2_addresses(hdr, buf + V2_FIXED, families[family]);
+		parse_v2_addresses(hdr, buf + PROXYHDR_V2_FIXED, families[family]);
 	}
 	hdr->tlvs = buf + tlvs;
 	hdr->tlvs_len = total - tlvs;
@@ -495,7 +494,7 @@ static int build_v1(char *buf, const struct proxyhdr *hdr)
 static int build_v2(unsigned char *buf, const struct proxyhdr *hdr)
 {
 	int family = hdr->command == PROXYHDR_LOCAL ? AF_UNSPEC : hdr->src.sa.sa_family;
-	unsigned char *p = buf + V2_FIXED;
+	unsigned char *p = buf + PROXYHDR_V2_FIXED;
 	unsigned code = 0;
 
 	if (family == AF_INET) {
@@ -522,7 +521,7 @@ static int build_v2(unsigned char *buf, const struct proxyhdr *hdr)
 	buf[12] = (unsigned char)(0x20 | hdr->command);
 	buf[13] = (unsigned char)(code == 0 ? 0 : code << 4 | hdr->transport);
 	put16(buf + 14, v2_addresses_len(family));
-	return (int)(V2_FIXED + v2_addresses_len(family));
+	return (int)(PROXYHDR_V2_FIXED + v2_addresses_len(family));
 }
 
 int proxyhdr_build(void *buf, size_t size, const struct proxyhdr *hdr)
@@ -546,10 +545,10 @@ int proxyhdr_add_tlv(void *buf, size_t size, unsigned type, const void *value, s
 	unsigned char *p = (unsigned char *)buf;
 	size_t total;
 
-	if (type > 255 || size < V2_FIXED ||
+	if (type > 255 || size < PROXYHDR_V2_FIXED ||
 	    memcmp(p, v2_signature, sizeof v2_signature) != 0 || p[12] >> 4 != 2)
 		return PROXYHDR_EARGUMENT;
-	total = V2_FIXED + get16(p + 14);
+	total = PROXYHDR_V2_FIXED + get16(p + 14);
 	if (size > PROXYHDR_MAX)
 		size = PROXYHDR_MAX;
 	if (size < total + TLV_FIXED || size - total - TLV_FIXED < len)
@@ -559,7 +558,7 @@ int proxyhdr_add_tlv(void *buf, size_t size, unsigned type, const void *value, s
 	if (len > 0)
 		memcpy(p + total + TLV_FIXED, value, len);
 	total += TLV_FIXED + len;
-	put16(p + 14, total - V2_FIXED);
+	put16(p + 14, total - PROXYHDR_V2_FIXED);
 	return (int)total;
 }
 

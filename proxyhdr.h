@@ -25,6 +25,7 @@ extern "C" {
 /* Sizes in bytes. */
 enum {
 	PROXYHDR_V1_MAX = 107,        /* the longest line, CR LF counted */
+	PROXYHDR_V2_FIXED = 16,       /* before addresses and TLVs */
 	PROXYHDR_BUILD_MAX = 232,     /* the longest that proxyhdr_build writes */
 	PROXYHDR_MAX = 16 + 65535,    /* the longest header that there is */
 	PROXYHDR_UNIQUE_ID_MAX = 128  /* the longest value of that TLV */

@@ -8,7 +8,7 @@
  * reads the bytes that it carries.
  *
  * This file goes in the order in which a connection lives: options, who is the
- * client, connect, header, relay, report. S1 to S10 are the promises of the
+ * client, its own header, what the backend is told, connect, relay, report. S1 to S10 are the promises of the
  * man page's section PROMISES.
  */
 #include "proxyhdr.h"
@@ -41,7 +41,7 @@ enum { AT_ONCE = 50 };          /* milliseconds: longer than to a backend nearby
 
 /* Exit statuses, after the UCSPI custom: 100 stays wrong until somebody mends
  * the configuration, 111 may pass. */
-enum { EXIT_USAGE = 100, EXIT_SYSTEM = 111 };
+enum { EXIT_REFUSED = 1, EXIT_USAGE = 100, EXIT_SYSTEM = 111 };
 
 /* One side of the relay. */
 struct end {
@@ -60,6 +60,8 @@ struct backend {
 
 struct options {
 	int version;                        /* of the header; 0: send none */
+	const char *accept_from;            /* whose header is read; NULL: nobody's */
+	bool crc32c, unique_id, ssl;
 	int timeout, idle;                  /* milliseconds; idle 0: never */
 	union proxyhdr_addr bind;           /* AF_UNSPEC: the system chooses */
 	bool verbose, quiet;
@@ -85,6 +87,9 @@ static struct {
 	struct end ends[2];                 /* the client, the backend */
 	struct direction directions[2];     /* from the client, from the backend */
 	union proxyhdr_addr client, server; /* AF_UNSPEC: not known */
+	union proxyhdr_addr via;            /* who sent `inbound`, the client's header */
+	struct proxyhdr inbound;
+	char id[2 + 2 * PROXYHDR_UNIQUE_ID_MAX + 1];    /* "": none */
 	union proxyhdr_addr backend;        /* where it is connected to */
 	long long started;                  /* milliseconds, with -v */
 } conn = { .ends = { { STDIN_FILENO, STDOUT_FILENO, -1 }, { -1, -1, -1 } } };
@@ -93,6 +98,13 @@ enum { CLIENT, BACKEND };          /* of ends, and of directions by where they c
 enum { FROM, TO };
 
 static unsigned char buffers[2][BUFFER_SIZE];
+
+/* The TLVs that relay adds, as a header without addresses: of len bytes, 0 if
+ * there are none. Far from PROXYHDR_MAX, so that addresses always fit. */
+static struct {
+	unsigned char header[32 * 1024];
+	size_t len;
+} own;
 
 /* ---- messages ---- */
 
@@ -254,10 +266,14 @@ static void add_connection(struct line *line)
 		add_address(line, "client", &conn.client);
 	if (conn.server.sa.sa_family != AF_UNSPEC)
 		add_address(line, "server", &conn.server);
+	if (conn.via.sa.sa_family != AF_UNSPEC)
+		add_address(line, "via", &conn.via);
 	if (conn.backend.sa.sa_family != AF_UNSPEC)
 		add_address(line, "backend", &conn.backend);
 	else if (conn.options.backend.text != NULL)
 		add_pair(line, "backend", conn.options.backend.text);
+	if (conn.id[0] != '\0')
+		add_pair(line, "id", conn.id);
 }
 
 /* S4: whatever ends us, SIGKILL included, resets the connection, until
@@ -339,6 +355,14 @@ static void report(enum ending ending)
 	    relayed(&conn.directions[CLIENT]), relayed(&conn.directions[BACKEND]),
 	    ms / 1000, ms % 1000, names[ending]);
 	emit(LOG_INFO, &line);
+}
+
+/* The client has left before there was anything to relay: no failure of ours. */
+__attribute__((noreturn))
+static void client_left(enum ending ending)
+{
+	report(ending);
+	exit(0);
 }
 
 /* ---- waiting ---- */
@@ -437,10 +461,8 @@ static short wait_in_setup(int fd, short events, int ms)
 	do {
 		bool timed_out = wait_for(p, 2, left) == 0;
 
-		if (is_reset(p[1].fd, p[1].revents)) {
-			report(CLIENT_RESET);
-			exit(0);
-		}
+		if (is_reset(p[1].fd, p[1].revents))
+			client_left(CLIENT_RESET);
 		if (p[0].revents != 0)
 			return p[0].revents;
 		if (p[1].revents != 0)
@@ -452,6 +474,50 @@ static short wait_in_setup(int fd, short events, int ms)
 	return 0;
 }
 
+/* ---- TLVs ---- */
+
+/* Adds a TLV to relay's own. Returns whether there was room. */
+static bool add_own(unsigned type, const void *value, size_t len)
+{
+	static const struct proxyhdr empty = { .version = 2, .command = PROXYHDR_LOCAL };
+	int n = own.len > 0 ? (int)own.len : proxyhdr_build(own.header, sizeof own.header, &empty);
+
+	if (n > 0)
+		n = proxyhdr_add_tlv(own.header, sizeof own.header, type, value, len);
+	if (n > 0)
+		own.len = (size_t)n;
+	return n > 0;
+}
+
+/* Reads the TLV at the start of p[0..*len), and moves both behind it. */
+static bool next_tlv(struct proxyhdr_tlv *tlv, const unsigned char **p, size_t *len)
+{
+	int n = proxyhdr_next_tlv(tlv, *p, *len);
+
+	if (n <= 0)
+		return false;
+	*p += n;
+	*len -= (size_t)n;
+	return true;
+}
+
+/* Finds a TLV of that type in tlvs[0..len). */
+static bool find_tlv(struct proxyhdr_tlv *tlv, unsigned type, const unsigned char *tlvs, size_t len)
+{
+	while (next_tlv(tlv, &tlvs, &len))
+		if (tlv->type == type)
+			return true;
+	return false;
+}
+
+static bool has_own(unsigned type)
+{
+	struct proxyhdr_tlv tlv;
+
+	return own.len > 0 && find_tlv(&tlv, type, own.header + PROXYHDR_V2_FIXED,
+	                               own.len - PROXYHDR_V2_FIXED);
+}
+
 /* ---- options ---- */
 
 static const char help[] =
@@ -460,21 +526,25 @@ static const char help[] =
 "Started by inetd, systemd, tcpserver ... for each connection: connects to the\n"
 "backend, tells it the client's address in a PROXY protocol header, and moves\n"
 "bytes both ways until both directions have ended.\n"
-"\n"
 "backend: HOST:PORT, [V6]:PORT, /path, @abstract, fd:R,W or fd:N\n"
 "\n"
-"  -1, --v1            send a version 1 header (default)\n"
-"  -2, --v2            send a version 2 header\n"
-"  -0, --no-header     send none: a plain relay\n"
-"  -b, --bind=ADDR     connect to the backend from this address\n"
-"  -t, --timeout=SECS  limit for look-up and connection (default 10)\n"
-"  -i, --idle=SECS     end a connection that moves nothing for so long (0: never)\n"
-"  -v, --verbose       log every connection\n"
-"  -q, --quiet         log nothing\n"
-"  -h, --help          print this and exit\n"
-"  -V, --version       print the version and exit\n"
+"  -1, --v1                send a version 1 header (default)\n"
+"  -2, --v2                send a version 2 header\n"
+"  -0, --no-header         send none: a plain relay\n"
+"  -a, --accept-from=NETS  first read a header from the client, a proxy in NETS\n"
+"  -b, --bind=ADDR         connect to the backend from this address\n"
+"  -t, --timeout=SECS      limit for client's header, look-up, connection (10)\n"
+"  -i, --idle=SECS         end a connection that moves nothing for so long\n"
+"  -c, --crc32c            v2: add a checksum\n"
+"  -u, --unique-id         v2: add an id of the connection; also to the log\n"
+"  -s, --ssl               v2: add what a TLS launcher's environment tells\n"
+"  -x, --tlv=TYPE=VALUE    v2: add a TLV, as in 0xE0=text or alpn=h2; repeatable\n"
+"  -v, --verbose           log every connection\n"
+"  -q, --quiet             log nothing\n"
+"  -h, --help              print this and exit\n"
+"  -V, --version           print the version and exit\n"
 "\n"
-"exit status: 0 connection over, 100 wrong usage, 111 system or network failure\n";
+"exit status: 0 connection over, 1 client refused, 100 wrong usage, 111 failure\n";
 
 /* Reads decimal digits at *p, up to max, and moves *p behind them. */
 static bool read_number(const char **p, unsigned max, unsigned *n)
@@ -539,6 +609,155 @@ static bool parse_address(union proxyhdr_addr *a, const char *text)
 		return false;
 	a->sa.sa_family = AF_INET6;
 	return true;
+}
+
+/* IPv4, plain or mapped into IPv6 (RFC 4291 2.5.5.2). */
+static bool is_ip4(const union proxyhdr_addr *a)
+{
+	return a->sa.sa_family == AF_INET ||
+	       (a->sa.sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&a->in6.sin6_addr));
+}
+
+static void map_to_ip6(union proxyhdr_addr *a)
+{
+	struct sockaddr_in in = a->in;
+	unsigned char *ip = a->in6.sin6_addr.s6_addr;
+
+	if (in.sin_family != AF_INET)
+		return;
+	memset(a, 0, sizeof *a);
+	a->in6.sin6_family = AF_INET6;
+	a->in6.sin6_port = in.sin_port;
+	ip[10] = ip[11] = 0xFF;
+	memcpy(ip + 12, &in.sin_addr, 4);
+}
+
+/* One of NETS, text[0..len): whether the peer is in it. */
+static bool match_network(const char *text, size_t len, const union proxyhdr_addr *peer)
+{
+	union proxyhdr_addr net, ip = *peer;
+	char address[INET6_ADDRSTRLEN + sizeof "/128"];
+	const unsigned char *a = net.in6.sin6_addr.s6_addr, *b = ip.in6.sin6_addr.s6_addr;
+	unsigned bits, width, i;
+	char *slash;
+	bool same = true;
+
+	snprintf(address, sizeof address, "%.*s", (int)(len < sizeof address ? len : 0), text);
+	if (strcmp(address, "any") == 0)
+		return true;
+	if (strcmp(address, "unix") == 0)
+		return peer->sa.sa_family == AF_UNIX;
+	if ((slash = strchr(address, '/')) != NULL)
+		*slash++ = '\0';
+	memset(&net, 0, sizeof net);
+	if (len == 0)
+		fail(EXIT_USAGE, "--accept-from needs networks or addresses, unix or any, "
+		     "with one comma between them");
+	if (!parse_address(&net, address))
+		fail(EXIT_USAGE, "--accept-from: %.*s is no network or address, nor unix or any",
+		     (int)(len < 100 ? len : 100), text);
+	bits = width = net.sa.sa_family == AF_INET ? 32 : 128;
+	if (slash != NULL && !parse_number(slash, width, &bits))
+		fail(EXIT_USAGE, "--accept-from: behind the / of %.*s there must be a number up to %u",
+		     (int)len, text, width);
+	bits += 128 - width;
+	map_to_ip6(&net);
+	map_to_ip6(&ip);
+	for (i = 0; i < 128; i++) {
+		if (i < bits)
+			same &= ((a[i / 8] ^ b[i / 8]) >> (7 - i % 8) & 1) == 0;
+		else if (a[i / 8] >> (7 - i % 8) & 1)
+			fail(EXIT_USAGE, "--accept-from: %.*s is an address inside a network: "
+			     "the bits behind the / must be 0", (int)len, text);
+	}
+	/* ::/0 is all of IPv6, not IPv4 inside it */
+	return same && ip.sa.sa_family == AF_INET6 && (bits >= 96 || !is_ip4(&ip));
+}
+
+/* NETS: whether the peer is in one of them. All are read, and so checked. */
+static bool match_networks(const char *nets, const union proxyhdr_addr *peer)
+{
+	bool found = false;
+	size_t len;
+
+	for (;; nets += len + 1) {
+		len = strcspn(nets, ",");
+		found |= match_network(nets, len, peer);
+		if (nets[len] == '\0')
+			return found;
+	}
+}
+
+static const char hex_digits[] = "0123456789abcdef0123456789ABCDEF";
+
+/* Two hexadecimal digits, or -1. */
+static int hex_byte(const char *p)
+{
+	const char *high = p[0] ? strchr(hex_digits, p[0]) : NULL;
+	const char *low = high && p[1] ? strchr(hex_digits, p[1]) : NULL;
+
+	return low ? (int)((high - hex_digits) % 16 << 4 | (low - hex_digits) % 16) : -1;
+}
+
+/* Text, or hex after 0x: that is decoded in place. Returns how many bytes. */
+static size_t decode_value(char *text)
+{
+	size_t len = strlen(text), i;
+
+	if (text[0] != '0' || (text[1] | 32) != 'x')
+		return len;
+	if (len % 2 != 0 || strspn(text + 2, hex_digits) != len - 2)
+		fail(EXIT_USAGE, "--tlv: %.100s: after 0x there must be pairs of hexadecimal digits", text);
+	for (i = 2; i < len; i += 2)
+		text[i / 2 - 1] = (char)hex_byte(text + i);
+	return len / 2 - 1;
+}
+
+static unsigned parse_tlv_type(const char *text)
+{
+	static const struct { const char *name; unsigned type; } known[] = {
+		{ "alpn", PROXYHDR_ALPN },
+		{ "authority", PROXYHDR_AUTHORITY },
+		{ "netns", PROXYHDR_NETNS }
+	};
+	unsigned type, i;
+	int byte = text[0] == '0' && (text[1] | 32) == 'x' ? hex_byte(text + 2) : -1;
+
+	for (i = 0; i < sizeof known / sizeof *known; i++)
+		if (strcmp(text, known[i].name) == 0)
+			return known[i].type;
+	if (byte >= 0 && text[4] == '\0')
+		return (unsigned)byte;
+	if (!parse_number(text, 255, &type))
+		fail(EXIT_USAGE, "--tlv: %.100s is no type: it is alpn, authority, netns, "
+		     "or a number from 0 to 255, as in 0xE0", text);
+	return type;
+}
+
+/* TYPE=VALUE. The text is changed: it is our own copy of the command line. */
+static void parse_tlv(char *text)
+{
+	char *value = strchr(text, '=');
+	unsigned type;
+	size_t len;
+
+	if (value == NULL)
+		fail(EXIT_USAGE, "--tlv needs TYPE=VALUE, as in 0xE0=text or authority=example.org");
+	*value++ = '\0';
+	type = parse_tlv_type(text);
+	switch (type) {
+	case PROXYHDR_CRC32C:
+		fail(EXIT_USAGE, "--tlv: CRC32C is relay's to compute: use --crc32c");
+	case PROXYHDR_NOOP:
+		fail(EXIT_USAGE, "--tlv: NOOP says nothing");
+	case PROXYHDR_SSL:
+		fail(EXIT_USAGE, "--tlv: SSL has parts of its own: use --ssl");
+	}
+	len = decode_value(value);
+	if (type == PROXYHDR_UNIQUE_ID && len > PROXYHDR_UNIQUE_ID_MAX)
+		fail(EXIT_USAGE, "--tlv: a unique id has at most %d bytes, not %zu", PROXYHDR_UNIQUE_ID_MAX, len);
+	if (!add_own(type, value, len))
+		fail(EXIT_USAGE, "--tlv: too long: all TLVs together take at most %zu bytes", sizeof own.header);
 }
 
 static void parse_path(struct backend *b)
@@ -670,9 +889,14 @@ static void parse_options(int argc, char **argv, struct options *o)
 		{ "v1", no_argument, NULL, '1' },
 		{ "v2", no_argument, NULL, '2' },
 		{ "no-header", no_argument, NULL, '0' },
+		{ "accept-from", required_argument, NULL, 'a' },
 		{ "bind", required_argument, NULL, 'b' },
 		{ "timeout", required_argument, NULL, 't' },
 		{ "idle", required_argument, NULL, 'i' },
+		{ "crc32c", no_argument, NULL, 'c' },
+		{ "unique-id", no_argument, NULL, 'u' },
+		{ "ssl", no_argument, NULL, 's' },
+		{ "tlv", required_argument, NULL, 'x' },
 		{ "verbose", no_argument, NULL, 'v' },
 		{ "quiet", no_argument, NULL, 'q' },
 		{ "help", no_argument, NULL, 'h' },
@@ -684,10 +908,14 @@ static void parse_options(int argc, char **argv, struct options *o)
 
 	o->version = 1;
 	o->timeout = 10000;
-	while ((option = getopt_long(argc, argv, ":012b:t:i:vqhV", longs, NULL)) != -1) {
+	while ((option = getopt_long(argc, argv, ":012a:b:t:i:cusx:vqhV", longs, NULL)) != -1) {
 		switch (option) {
 		case '0': case '1': case '2':
 			o->version = option - '0';
+			break;
+		case 'a':
+			o->accept_from = optarg;
+			match_networks(optarg, &conn.client);
 			break;
 		case 'b':
 			if (!parse_address(&o->bind, optarg))
@@ -698,6 +926,18 @@ static void parse_options(int argc, char **argv, struct options *o)
 			break;
 		case 'i':
 			o->idle = parse_seconds("--idle", optarg, 0);
+			break;
+		case 'c':
+			o->crc32c = true;
+			break;
+		case 'u':
+			o->unique_id = true;
+			break;
+		case 's':
+			o->ssl = true;
+			break;
+		case 'x':
+			parse_tlv(optarg);
 			break;
 		case 'v':
 			o->verbose = true;
@@ -719,6 +959,11 @@ static void parse_options(int argc, char **argv, struct options *o)
 		fail(EXIT_USAGE, "no backend given: see relay --help");
 	if (optind + 1 < argc)
 		fail(EXIT_USAGE, "more than one backend given: %s, %s", argv[optind], argv[optind + 1]);
+	if (o->version != 2 && (o->crc32c || o->unique_id || o->ssl || own.len > 0))
+		fail(EXIT_USAGE, "%s needs a version 2 header: give -2 as well",
+		     o->crc32c ? "--crc32c" : o->unique_id ? "--unique-id" : o->ssl ? "--ssl" : "--tlv");
+	if (o->unique_id && has_own(PROXYHDR_UNIQUE_ID))
+		fail(EXIT_USAGE, "--unique-id and --tlv both give the unique id: take one of them");
 	parse_backend(&o->backend, argv[optind]);
 	if (o->bind.sa.sa_family != AF_UNSPEC && o->backend.host[0] == '\0' &&
 	    o->backend.address.ai_family != o->bind.sa.sa_family)
@@ -806,9 +1051,7 @@ static void explain_no_peer(int fd)
 	getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len);
 	if (listens)
 		fail(EXIT_USAGE, "descriptor %d is a listening socket: set Accept=yes (systemd) or nowait (inetd)", fd);
-	/* the client was gone before we were here */
-	report(CLIENT_RESET);
-	exit(0);
+	client_left(CLIENT_RESET);
 }
 
 /* Asks the socket. Returns whether there is one that knows its client. */
@@ -838,13 +1081,6 @@ static bool ask_socket(struct end *client)
 	memset(&conn.client, 0, sizeof conn.client);
 	memset(&conn.server, 0, sizeof conn.server);
 	return false;
-}
-
-/* IPv4, plain or mapped into IPv6 (RFC 4291 2.5.5.2). */
-static bool is_ip4(const union proxyhdr_addr *a)
-{
-	return a->sa.sa_family == AF_INET ||
-	       (a->sa.sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&a->in6.sin6_addr));
 }
 
 /* One address and port from the environment. What is no plain address is never
@@ -899,20 +1135,6 @@ static void ask_environment(void)
 	conn.server = server;
 }
 
-static void map_to_ip6(union proxyhdr_addr *a)
-{
-	struct sockaddr_in in = a->in;
-	unsigned char *ip = a->in6.sin6_addr.s6_addr;
-
-	if (in.sin_family != AF_INET)
-		return;
-	memset(a, 0, sizeof *a);
-	a->in6.sin6_family = AF_INET6;
-	a->in6.sin6_port = in.sin_port;
-	ip[10] = ip[11] = 0xFF;
-	memcpy(ip + 12, &in.sin_addr, 4);
-}
-
 static void unmap_from_ip6(union proxyhdr_addr *a)
 {
 	struct sockaddr_in6 in6 = a->in6;
@@ -948,6 +1170,360 @@ static void find_client(struct end *client)
 	}
 	unite_families(&conn.client, &conn.server);
 	set_linger(client->socket, true);
+}
+
+/* ---- moving bytes ---- */
+
+static bool is_ready(int fd, short events)
+{
+	struct pollfd p = { fd, events, 0 };
+
+	return poll(&p, 1, 0) > 0;
+}
+
+/* S8: a descriptor may be shared with other processes, so its flags stay as they
+ * are. A socket is asked not to wait call by call; all else is read or written
+ * only when poll allows it, and no more than a pipe then has room for. */
+static ssize_t get(int fd, void *buf, size_t size)
+{
+	ssize_t n = recv(fd, buf, size, MSG_DONTWAIT);
+
+	if (n >= 0 || errno != ENOTSOCK)
+		return n;
+	if (is_ready(fd, POLLIN))
+		return read(fd, buf, size);
+	errno = EAGAIN;
+	return -1;
+}
+
+static ssize_t put(int fd, const void *buf, size_t size)
+{
+	ssize_t n = send(fd, buf, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+	if (n >= 0 || errno != ENOTSOCK)
+		return n;
+	if (is_ready(fd, POLLOUT))
+		return write(fd, buf, size < PIPE_BUF ? size : PIPE_BUF);
+	errno = EAGAIN;
+	return -1;
+}
+
+/* S3: FIN on a socket; a pipe is closed, wherever this process has it. */
+static void half_close(int fd)
+{
+	if (shutdown(fd, SHUT_WR) == 0 || errno != ENOTSOCK)
+		return;
+	if (log_target() == SYSLOG)
+		nullify_stderr();       /* it may be the client's on 2 as well */
+	close(fd);
+}
+
+enum outcome { MOVED, NOT_NOW, READ_FAILED, WRITE_FAILED };
+
+static enum outcome failed(enum outcome outcome)
+{
+	return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR ? NOT_NOW : outcome;
+}
+
+/* Moves what can be moved without waiting. Reads only when all that was read
+ * before is written: the buffer is the whole of what relay holds back. */
+static enum outcome move(struct direction *d)
+{
+	ssize_t n;
+
+	if (d->start == d->end) {
+		n = get(d->from, d->buf, BUFFER_SIZE);
+		if (n < 0)
+			return failed(READ_FAILED);
+		if (n == 0) {
+			half_close(d->to);      /* S3 */
+			d->ended = true;
+			return MOVED;
+		}
+		d->start = 0;
+		d->end = (size_t)n;
+	}
+	n = put(d->to, d->buf + d->start, d->end - d->start);
+	if (n < 0)
+		return failed(WRITE_FAILED);
+	d->start += (size_t)n;
+	d->bytes += (size_t)n;
+	return MOVED;
+}
+
+/* An end that takes no more bytes may have said why before: that is passed on,
+ * as far as it has come in and goes out without waiting. */
+static void drain(struct direction *d)
+{
+	int waiting = 0;
+	unsigned long long last;
+
+	ioctl(d->from, FIONREAD, &waiting);
+	last = d->bytes + (d->end - d->start) + (unsigned)waiting;
+	while (!d->ended && d->bytes < last && move(d) == MOVED)
+		;
+}
+
+/* ---- the client's own header ---- */
+
+/* Milliseconds until *deadline, which is set in the first call. */
+static int setup_time_left(long long *deadline)
+{
+	long long left;
+
+	if (*deadline == 0)
+		*deadline = now() + conn.options.timeout;
+	left = *deadline - now();
+	return left > 0 ? (int)left : 0;
+}
+
+/* A proxy in front of us tells who its client is. Its header, and what comes with
+ * it, is read to where it leaves room for ours before it. */
+static void read_header(const struct end *client, struct direction *d)
+{
+	unsigned char *buf = d->buf + PROXYHDR_MAX;
+	size_t len = 0;
+	long long deadline = 0;
+	int n;
+
+	while ((n = proxyhdr_parse(&conn.inbound, buf, len)) == 0) {
+		ssize_t got = get(client->in, buf + len, BUFFER_SIZE - PROXYHDR_MAX - len);
+
+		if (got > 0)
+			len += (size_t)got;
+		else if (got == 0 && len == 0)
+			client_left(DONE);
+		else if (got == 0)
+			fail(EXIT_REFUSED, "refused: the client has ended within its PROXY header");
+		else if (failed(READ_FAILED) != NOT_NOW)
+			client_left(CLIENT_RESET);
+		else if (wait_in_setup(client->in, POLLIN, setup_time_left(&deadline)) == 0)
+			fail(EXIT_REFUSED, "refused: %s PROXY header within %g s",
+			     len > 0 ? "no whole" : "no", conn.options.timeout / 1000.0);
+	}
+	if (n < 0)
+		fail(EXIT_REFUSED, "refused: no valid PROXY header: %s", proxyhdr_strerror(n));
+	d->start = (size_t)n + PROXYHDR_MAX;
+	d->end = len + PROXYHDR_MAX;
+}
+
+/* PROXY spec 2: whoever may write a header may claim any address, so it is known
+ * beforehand who may. LOCAL, UNKNOWN and UNSPEC: the socket's own addresses. */
+static void ask_header(const struct end *client, struct direction *d)
+{
+	if (!match_networks(conn.options.accept_from, &conn.client))
+		fail(EXIT_REFUSED, "refused: not in --accept-from");
+	read_header(client, d);
+	conn.via = conn.client;
+	if (conn.inbound.command == PROXYHDR_LOCAL)
+		conn.inbound.tlvs_len = 0;
+	if (conn.inbound.src.sa.sa_family == AF_UNSPEC)
+		return;
+	conn.client = conn.inbound.src;
+	conn.server = conn.inbound.dst;
+	unite_families(&conn.client, &conn.server);
+}
+
+/* ---- what the backend is told ---- */
+
+/* PROXY spec 2.2.6: bits of PP2_TYPE_SSL's first byte, and its sub-types. */
+enum { CLIENT_SSL = 0x01, CLIENT_CERT_CONN = 0x02, CLIENT_CERT_SESS = 0x04 };
+enum { SSL_VERSION = 0x21, SSL_CN = 0x22, SSL_CIPHER = 0x23 };
+
+enum { VARIABLE_MAX = 255 };    /* bytes of what TLS launchers tell */
+
+/* A variable of the environment, NULL if it is not set or empty. */
+static const char *variable(const char *name)
+{
+	const char *value = getenv(name);
+
+	if (value != NULL && strlen(value) > VARIABLE_MAX)
+		fail(EXIT_USAGE, "%s has over %d bytes", name, VARIABLE_MAX);
+	return value != NULL && *value != '\0' ? value : NULL;
+}
+
+/* The first common name in a subject as s6-tlsd and stunnel write it: KEY=value,
+ * KEY=value, where a backslash or quotes protect what is no separator (RFC 4514
+ * 2.4). In LibreSSL's and OpenSSL's /KEY=value nothing does: whoever fills in one
+ * value could write a name into it. So there it is not looked for. */
+static const char *common_name(const char *subject, char element[VARIABLE_MAX + 1])
+{
+	const char *p = *subject == '/' ? "" : subject;
+
+	while (*p != '\0') {
+		bool is_name = strncmp(p, "CN=", 3) == 0, quoted = false;
+		size_t len = 0;
+
+		for (; *p != '\0' && (quoted || (*p != ',' && *p != '+')); p++) {
+			int byte = *p == '\\' ? hex_byte(p + 1) : -1;
+
+			if (*p == '"') {
+				quoted = !quoted;
+				continue;
+			}
+			if (*p == '\\' && p[1] != '\0')
+				p += byte >= 0 ? 2 : 1;
+			element[len++] = byte >= 0 ? (char)byte : *p;
+		}
+		element[len] = '\0';
+		if (is_name)
+			return element + 3;
+		p += strspn(p, ",+ ");
+	}
+	return NULL;
+}
+
+/* What a launcher tells of a client's certificate. */
+struct certificate {
+	const char *name;       /* of the variable */
+	enum { NO_NAME, NAME, SUBJECT } what;
+	bool verified;          /* it lets no other certificate pass */
+};
+
+/* Appends a sub-TLV at *p, if there is a value. */
+static void add_sub_tlv(unsigned char **p, unsigned type, const char *value)
+{
+	size_t len = value != NULL ? strlen(value) : 0;
+
+	if (len == 0)
+		return;
+	*(*p)++ = (unsigned char)type;
+	*(*p)++ = 0;
+	*(*p)++ = (unsigned char)len;           /* up to VARIABLE_MAX */
+	memcpy(*p, value, len);
+	*p += len;
+}
+
+/* PROXY spec 2.2.6, from the variables of s6-tlsd, ucspi-ssl's sslserver, stunnel's
+ * exec and socat. */
+static void add_ssl(void)
+{
+	static const struct certificate known[] = {
+		{ "SSL_CLIENT_S_DN_CN", NAME, true },           /* sslserver -z */
+		{ "SSL_CLIENT_S_DN", NO_NAME, true },
+		{ "SSL_PEER_CERT_SUBJECT", SUBJECT, true },     /* s6-tlsd -y, -Y */
+		{ "SSL_PEER_CERT_HASH", NO_NAME, true },
+		{ "SSL_PEER_CERT_CN", NAME, false },            /* s6's proxy-server */
+		{ "SSL_CLIENT_DN", SUBJECT, false },            /* stunnel */
+		{ "SOCAT_OPENSSL_X509_COMMONNAME", NAME, false }
+	};
+	unsigned char tlv[5 + 3 * (3 + VARIABLE_MAX)], *p = tlv + 5;
+	char cn[VARIABLE_MAX + 1];
+	const char *version = variable("SSL_PROTOCOL"), *verify = variable("SSL_CLIENT_VERIFY");
+	const char *value = NULL;
+	const struct certificate *c = NULL;
+	size_t i;
+
+	for (i = 0; value == NULL && i < sizeof known / sizeof *known; i++)
+		if ((value = variable(known[i].name)) != NULL)
+			c = &known[i];
+	if (version == NULL && c == NULL)
+		return;
+	/* verify: 0 says that there is a certificate, and that it was verified */
+	memset(tlv, 0, 5);
+	tlv[0] = c != NULL ? CLIENT_SSL | CLIENT_CERT_CONN | CLIENT_CERT_SESS : CLIENT_SSL;
+	tlv[4] = c == NULL || !c->verified || (verify != NULL && strcmp(verify, "SUCCESS") != 0);
+	add_sub_tlv(&p, SSL_VERSION, version);
+	if (c != NULL && c->what != NO_NAME)
+		add_sub_tlv(&p, SSL_CN, c->what == NAME ? value : common_name(value, cn));
+	add_sub_tlv(&p, SSL_CIPHER, variable("SSL_CIPHER"));
+	add_own(PROXYHDR_SSL, tlv, (size_t)(p - tlv));
+}
+
+static void add_authority(void)
+{
+	const char *name = variable("SSL_TLS_SNI_SERVERNAME");
+
+	if (name != NULL && !has_own(PROXYHDR_AUTHORITY))
+		add_own(PROXYHDR_AUTHORITY, name, strlen(name));
+}
+
+/* For the log: as it is if that can be read, else in hex. */
+static void keep_id(const unsigned char *id, size_t len)
+{
+	bool readable = true;
+	size_t i;
+
+	for (i = 0; i < len; i++)
+		readable &= id[i] > ' ' && id[i] <= '~';
+	snprintf(conn.id, sizeof conn.id, "%.*s", readable ? (int)len : 2, readable ? (const char *)id : "0x");
+	for (i = 0; !readable && i < len; i++)
+		snprintf(conn.id + 2 + 2 * i, 3, "%02x", id[i]);
+}
+
+/* The one that the client's header has, or 128 random bits. */
+static void add_unique_id(void)
+{
+	const struct proxyhdr *in = &conn.inbound;
+	struct proxyhdr_tlv tlv;
+	unsigned char bits[16];
+	char id[2 * sizeof bits + 1];
+	size_t i;
+
+	if (find_tlv(&tlv, PROXYHDR_UNIQUE_ID, in->tlvs, in->tlvs_len) && tlv.len > 0) {
+		keep_id(tlv.value, tlv.len);
+		return;
+	}
+	if (getentropy(bits, sizeof bits) < 0)
+		fail(EXIT_SYSTEM, "getentropy: %s", strerror(errno));
+	for (i = 0; i < sizeof bits; i++)
+		snprintf(id + 2 * i, 3, "%02x", bits[i]);
+	keep_id((const unsigned char *)id, strlen(id));
+	add_own(PROXYHDR_UNIQUE_ID, id, strlen(id));
+}
+
+/* Adds to the header at buf the inbound TLVs, but for what relay itself says; its
+ * own; and the checksum last. Returns its length, or what is wrong. */
+static int add_tlvs(unsigned char *buf, int n)
+{
+	const unsigned char *p = conn.inbound.tlvs;
+	size_t len = conn.inbound.tlvs_len;
+	struct proxyhdr_tlv tlv;
+
+	while (n > 0 && next_tlv(&tlv, &p, &len))
+		if (tlv.type != PROXYHDR_CRC32C && tlv.type != PROXYHDR_NOOP && !has_own(tlv.type))
+			n = proxyhdr_add_tlv(buf, PROXYHDR_MAX, tlv.type, tlv.value, tlv.len);
+	p = own.header + PROXYHDR_V2_FIXED;
+	len = own.len > 0 ? own.len - PROXYHDR_V2_FIXED : 0;
+	while (n > 0 && next_tlv(&tlv, &p, &len))
+		n = proxyhdr_add_tlv(buf, PROXYHDR_MAX, tlv.type, tlv.value, tlv.len);
+	if (n > 0 && conn.options.crc32c)
+		n = proxyhdr_add_crc32c(buf, PROXYHDR_MAX);
+	return n;
+}
+
+/* Puts the header into the direction's buffer, in front of what has come with the
+ * client's own: all of it leaves in one write (S1). */
+static void write_header(struct direction *d)
+{
+	struct proxyhdr hdr = { .version = conn.options.version, .command = PROXYHDR_PROXY };
+	int n;
+
+	if (hdr.version == 0)
+		return;
+	if (conn.options.unique_id)
+		add_unique_id();
+	if (conn.options.ssl) {
+		add_authority();
+		add_ssl();
+	}
+	hdr.src = conn.client;
+	hdr.dst = conn.server;
+	if (hdr.src.sa.sa_family != AF_UNSPEC)
+		hdr.transport = conn.inbound.transport != PROXYHDR_UNSPEC ?
+		                conn.inbound.transport : PROXYHDR_STREAM;
+	n = proxyhdr_build(d->buf, PROXYHDR_MAX, &hdr);
+	if (hdr.version == 2)
+		n = add_tlvs(d->buf, n);
+	if (n == PROXYHDR_ESPACE)
+		fail(EXIT_REFUSED, "refused: the TLVs of the client's header leave no room for relay's own");
+	if (n < 0)
+		fail(EXIT_SYSTEM, "header: %s", proxyhdr_strerror(n));
+	d->header = (size_t)n;
+	if (d->start == d->end)
+		d->start = d->end = (size_t)n;
+	d->start -= (size_t)n;
+	memmove(d->buf + d->start, d->buf, (size_t)n);
 }
 
 /* ---- connect to the backend ---- */
@@ -1123,121 +1699,6 @@ static void connect_backend(struct end *backend, const struct backend *b)
 	     error == EACCES ? ": may the user that runs relay write to that socket?" : "");
 }
 
-/* ---- moving bytes ---- */
-
-static bool is_ready(int fd, short events)
-{
-	struct pollfd p = { fd, events, 0 };
-
-	return poll(&p, 1, 0) > 0;
-}
-
-/* S8: a descriptor may be shared with other processes, so its flags stay as they
- * are. A socket is asked not to wait call by call; all else is read or written
- * only when poll allows it, and no more than a pipe then has room for. */
-static ssize_t get(int fd, void *buf, size_t size)
-{
-	ssize_t n = recv(fd, buf, size, MSG_DONTWAIT);
-
-	if (n >= 0 || errno != ENOTSOCK)
-		return n;
-	if (is_ready(fd, POLLIN))
-		return read(fd, buf, size);
-	errno = EAGAIN;
-	return -1;
-}
-
-static ssize_t put(int fd, const void *buf, size_t size)
-{
-	ssize_t n = send(fd, buf, size, MSG_DONTWAIT | MSG_NOSIGNAL);
-
-	if (n >= 0 || errno != ENOTSOCK)
-		return n;
-	if (is_ready(fd, POLLOUT))
-		return write(fd, buf, size < PIPE_BUF ? size : PIPE_BUF);
-	errno = EAGAIN;
-	return -1;
-}
-
-/* S3: FIN on a socket; a pipe is closed, wherever this process has it. */
-static void half_close(int fd)
-{
-	if (shutdown(fd, SHUT_WR) == 0 || errno != ENOTSOCK)
-		return;
-	if (log_target() == SYSLOG)
-		nullify_stderr();       /* it may be the client's on 2 as well */
-	close(fd);
-}
-
-enum outcome { MOVED, NOT_NOW, READ_FAILED, WRITE_FAILED };
-
-static enum outcome failed(enum outcome outcome)
-{
-	return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR ? NOT_NOW : outcome;
-}
-
-/* Moves what can be moved without waiting. Reads only when all that was read
- * before is written: the buffer is the whole of what relay holds back. */
-static enum outcome move(struct direction *d)
-{
-	ssize_t n;
-
-	if (d->start == d->end) {
-		n = get(d->from, d->buf, BUFFER_SIZE);
-		if (n < 0)
-			return failed(READ_FAILED);
-		if (n == 0) {
-			half_close(d->to);      /* S3 */
-			d->ended = true;
-			return MOVED;
-		}
-		d->start = 0;
-		d->end = (size_t)n;
-	}
-	n = put(d->to, d->buf + d->start, d->end - d->start);
-	if (n < 0)
-		return failed(WRITE_FAILED);
-	d->start += (size_t)n;
-	d->bytes += (size_t)n;
-	return MOVED;
-}
-
-/* An end that takes no more bytes may have said why before: that is passed on,
- * as far as it has come in and goes out without waiting. */
-static void drain(struct direction *d)
-{
-	int waiting = 0;
-	unsigned long long last;
-
-	ioctl(d->from, FIONREAD, &waiting);
-	last = d->bytes + (d->end - d->start) + (unsigned)waiting;
-	while (!d->ended && d->bytes < last && move(d) == MOVED)
-		;
-}
-
-/* ---- the header ---- */
-
-/* S1: out at once, in one write, before a byte of the client's is looked at. It
- * is the first thing in the client's direction: were it to fit only in part, or
- * to fail, the relay would go on from there. */
-static void send_header(struct direction *d)
-{
-	struct proxyhdr hdr = { .version = conn.options.version, .command = PROXYHDR_PROXY };
-	int n;
-
-	if (hdr.version == 0)
-		return;
-	hdr.src = conn.client;
-	hdr.dst = conn.server;
-	if (hdr.src.sa.sa_family != AF_UNSPEC)
-		hdr.transport = PROXYHDR_STREAM;
-	n = proxyhdr_build(d->buf, BUFFER_SIZE, &hdr);
-	if (n < 0)
-		fail(EXIT_SYSTEM, "header: %s", proxyhdr_strerror(n));
-	d->header = d->end = (size_t)n;
-	move(d);
-}
-
 /* ---- relay ---- */
 
 /* What to wait for on a direction's descriptors: bytes to read, or, while some
@@ -1335,6 +1796,7 @@ static enum ending relay(struct direction d[2])
 int main(int argc, char **argv)
 {
 	struct end *client = &conn.ends[CLIENT], *backend = &conn.ends[BACKEND];
+	struct direction *up = &conn.directions[CLIENT], *down = &conn.directions[BACKEND];
 	enum ending ending;
 
 	parse_options(argc, argv, &conn.options);
@@ -1342,11 +1804,19 @@ int main(int argc, char **argv)
 		conn.started = now();
 		catch_signals();
 	}
+	up->buf = buffers[CLIENT];
+	down->buf = buffers[BACKEND];
 	find_client(client);
+	if (conn.options.accept_from != NULL)
+		ask_header(client, up);
+	write_header(up);
 	connect_backend(backend, &conn.options.backend);
-	conn.directions[CLIENT] = (struct direction){ .from = client->in, .to = backend->out, .buf = buffers[0] };
-	conn.directions[BACKEND] = (struct direction){ .from = backend->in, .to = client->out, .buf = buffers[1] };
-	send_header(&conn.directions[CLIENT]);
+	up->from = client->in;
+	up->to = backend->out;
+	down->from = backend->in;
+	down->to = client->out;
+	if (up->start != up->end)
+		move(up);               /* S1: at once, and before the client is asked for more */
 	signal(SIGPIPE, SIG_IGN);       /* of the client's pipes: sockets are told MSG_NOSIGNAL */
 	set_options(client);
 	set_options(backend);

@@ -1347,4 +1347,5 @@ def main():
     sys.exit(not all(job.value for job in jobs))
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -183,7 +183,7 @@ drop_inside() {
 @test "an option without its value is named" {
     local option
     backend_record "$backend"
-    for option in -b -t -i --bind --timeout --idle; do
+    for option in -a -b -t -i -x --accept-from --bind --timeout --idle --tlv; do
         expect 100 "*${option}[, ]*value*" "$RELAY" "$to" "$option"
     done
     expect 100 '*-t[, ]*value*' "$RELAY" "$to" -vt
@@ -194,7 +194,7 @@ drop_inside() {
 @test "a value for an option that takes none is named" {
     local option
     backend_record "$backend"
-    for option in v1 v2 no-header verbose quiet help version; do
+    for option in v1 v2 no-header crc32c unique-id ssl verbose quiet help version; do
         expect 100 "*--$option*--help*" "$RELAY" "--$option=yes" "$to"
     done
     no_problems
@@ -357,6 +357,64 @@ drop_inside() {
     expect 100 '*--bind*' "$RELAY" -b 127.0.0.2 @abstract
     expect 100 '*--bind*' "$RELAY" -b 127.0.0.2 fd:6,7
     expect 111 '--bind: *' "$RELAY" -b 192.0.2.1 "$to"
+    no_problems
+    nothing_reached_backend
+}
+
+@test "NETS are networks, addresses, unix and any, with one comma between them" {
+    local nets
+    backend_record "$backend"
+    for nets in '' , 127.0.0.1, ,127.0.0.1 any,,unix; do
+        expect 100 '*--accept-from*comma*' "$RELAY" -a "$nets" "$to"
+    done
+    for nets in localhost 127.1 127.0.0.1:80 '*' 256.0.0.1 0x7f000001 '127.0.0.1, unix' Any UNIX /run/x \
+        '::1%lo' 1:2:3:4:5:6:7:8:9 "any,$(repeat 1 100)" '127.0.0.1 ' all 10/8 /8; do
+        expect 100 '*--accept-from*no network or address*' "$RELAY" -a "$nets" "$to"
+    done
+    for nets in 10.0.0.0/ 10.0.0.0/33 10.0.0.0/-1 10.0.0.0/8/8 10.0.0.0/255.0.0.0 ::/129 '10.0.0.0/ 8' ::/x; do
+        expect 100 '*--accept-from*number up to*' "$RELAY" -a "$nets" "$to"
+    done
+    for nets in 10.0.0.1/8 127.0.0.1/31 2001:db8::1/64 8.0.0.0/4 any,fe80::1/10 ::ffff:10.0.0.1/100; do
+        expect 100 '*--accept-from*must be 0*' "$RELAY" -a "$nets" "$to"
+    done
+    no_problems
+    nothing_reached_backend
+}
+
+@test "a TLV is TYPE=VALUE, the type a number or a name, the value text or hex" {
+    local tlv
+    backend_record "$backend"
+    for tlv in '' 0xE0 alpn E0; do
+        expect 100 '*--tlv*TYPE=VALUE*' "$RELAY" -2 -x "$tlv" "$to"
+    done
+    for tlv in =x 256=x 0x=x 0x1=x 0xE00=x -1=x ALPN=h2 'alpn =h2' sni=x 1.0=x 0xgg=x unique-id=x; do
+        expect 100 '*--tlv*type*' "$RELAY" -2 -x "$tlv" "$to"
+    done
+    for tlv in 0xE0=0x1 0xE0=0xabc 0xE0=0xzz '0xE0=0x 1' 0xE0=0x12zz; do
+        expect 100 '*--tlv*hexadecimal*' "$RELAY" -2 -x "$tlv" "$to"
+    done
+    for tlv in 3=abcd 0x03=0x00000000; do
+        expect 100 '*--tlv*--crc32c*' "$RELAY" -2 -x "$tlv" "$to"
+    done
+    expect 100 '*--tlv*NOOP*' "$RELAY" -2 -x 4=x "$to"
+    expect 100 '*--tlv*--ssl*' "$RELAY" -2 -x 0x20=0x0100000000 "$to"
+    expect 100 '*--tlv*128*129*' "$RELAY" -2 -x "5=$(repeat x 129)" "$to"
+    expect 100 '*--tlv*too long*' "$RELAY" -2 -x "0xE0=$(repeat x 40000)" "$to"
+    expect 100 '*--tlv*too long*' "$RELAY" -2 -x "0xE0=$(repeat x 20000)" -x "0xE1=$(repeat x 20000)" "$to"
+    expect 100 '*--unique-id*--tlv*' "$RELAY" -2 -u -x 5=id "$to"
+    no_problems
+    nothing_reached_backend
+}
+
+@test "what only version 2 can carry is refused without -2" {
+    local option version
+    backend_record "$backend"
+    for option in -c -u -s -x0xE0=x; do
+        for version in '' -1 -0 '-2 -1' '-2 -0'; do
+            # shellcheck disable=SC2086 # a list of words, or none
+            expect 100 '*needs*-2*' "$RELAY" $version "$option" "$to"
+        done
+    done
     no_problems
     nothing_reached_backend
 }
