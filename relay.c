@@ -1346,8 +1346,9 @@ static const char *variable(const char *name)
  * KEY=value, where a backslash or quotes protect what is no separator (RFC 4514
  * 2.4). In LibreSSL's and OpenSSL's /KEY=value nothing does: whoever fills in one
  * value could write a name into it. So there it is not looked for. */
-static const char *common_name(const char *subject, char element[VARIABLE_MAX + 1])
+static const char *common_name(const char *subject)
 {
+	static char element[VARIABLE_MAX + 1];
 	const char *p = *subject == '/' ? "" : subject;
 
 	while (*p != '\0') {
@@ -1362,8 +1363,12 @@ static const char *common_name(const char *subject, char element[VARIABLE_MAX + 
 				continue;
 			}
 			if (*p == '\\' && p[1] != '\0')
-				p += byte >= 0 ? 2 : 1;
-			element[len++] = byte >= 0 ? (char)byte : *p;
+				p++;
+			element[len++] = *p;
+			if (byte >= 0) {
+				element[len - 1] = (char)byte;
+				p++;
+			}
 		}
 		element[len] = '\0';
 		if (is_name)
@@ -1408,7 +1413,6 @@ static void add_ssl(void)
 		{ "SOCAT_OPENSSL_X509_COMMONNAME", NAME, false }
 	};
 	unsigned char tlv[5 + 3 * (3 + VARIABLE_MAX)], *p = tlv + 5;
-	char cn[VARIABLE_MAX + 1];
 	const char *version = variable("SSL_PROTOCOL"), *verify = variable("SSL_CLIENT_VERIFY");
 	const char *value = NULL;
 	const struct certificate *c = NULL;
@@ -1425,7 +1429,7 @@ static void add_ssl(void)
 	tlv[4] = c == NULL || !c->verified || (verify != NULL && strcmp(verify, "SUCCESS") != 0);
 	add_sub_tlv(&p, SSL_VERSION, version);
 	if (c != NULL && c->what != NO_NAME)
-		add_sub_tlv(&p, SSL_CN, c->what == NAME ? value : common_name(value, cn));
+		add_sub_tlv(&p, SSL_CN, c->what == NAME ? value : common_name(value));
 	add_sub_tlv(&p, SSL_CIPHER, variable("SSL_CIPHER"));
 	add_own(PROXYHDR_SSL, tlv, (size_t)(p - tlv));
 }

@@ -263,7 +263,7 @@ options_of_the_manual() {
 
 options_of_the_readme() {
     # shellcheck disable=SC2016 # the table's own marks
-    sed -nE 's/^\| `(-.)( [A-Z]+)?` \| `--([a-z0-9-]+)(=?)[A-Z]*` \|.*/\1 --\3\4/p' README.md | sort
+    sed -nE 's/^\| `(-.)( [A-Z=]+)?` \| `--([a-z0-9-]+)(=?)[A-Z=]*` \|.*/\1 --\3\4/p' README.md | sort
 }
 
 # letters REGEX: the short options of the source's lines that match, in a row.
@@ -279,7 +279,7 @@ in_a_row() {
 @test "the source, --help, the manual page and the README name the same options" {
     local options
     options=$(options_of_the_source)
-    assert_regex "$options" '^-0 --no-header.*-b --bind=.*-v --verbose$'
+    assert_regex "$options" '^-0 --no-header.*-b --bind=.*-x --tlv=$'
     assert_equal "$(options_of_the_help)" "$options"
     assert_equal "$(options_of_the_manual)" "$options"
     assert_equal "$(options_of_the_readme)" "$options"

@@ -364,7 +364,7 @@ drop_inside() {
 @test "NETS are networks, addresses, unix and any, with one comma between them" {
     local nets
     backend_record "$backend"
-    for nets in '' , 127.0.0.1, ,127.0.0.1 any,,unix; do
+    for nets in '' ',' '127.0.0.1,' ',127.0.0.1' any,,unix; do
         expect 100 '*--accept-from*comma*' "$RELAY" -a "$nets" "$to"
     done
     for nets in localhost 127.1 127.0.0.1:80 '*' 256.0.0.1 0x7f000001 '127.0.0.1, unix' Any UNIX /run/x \
