@@ -332,6 +332,41 @@ ten_ended() {
     assert [ "$(grep -c "$asked" "$log")" -ge $((before + 10)) ]
 }
 
+# --- a cloud's balancer ---
+
+# nlb_header ARGUMENT...: what its header.py writes.
+nlb_header() {
+    python3 "$ROOT/examples/behind/nlb/header.py" "$@"
+}
+
+@test "a cloud balancer's header is as one that was seen on the wire" {
+    assert_equal "$(nlb_header | hexdump_of /dev/stdin)" \
+        "0d0a0d0a000d0a515549540a20110054030004bce5951f04004a$(printf '%0148d' 0)"
+}
+
+@test "a cloud balancer's VPC endpoint travels on in version 2, and anybody's where any may send it" {
+    local net from port backend n=0 client
+    for net in 127.0.1.0/24 any; do
+        port=$(free_port) backend=$(free_port)
+        backend_record "$backend"
+        tcpserver_relay "$port" -2 -a "$net" "127.0.0.1:$backend"
+        for from in 127.0.1.9 127.0.3.9; do
+            nlb_header 203.0.113.7 51234 198.51.100.2 80 vpce-08d2bf15fac5001c9 |
+                ask "$port" '' "$from" || true
+        done
+        wait_for no_child tcpserver
+        client=cb007107c6336402c8220050
+        run ! grep -v "^0d0a0d0a000d0a515549540a21110026${client}ea001701$(printf vpce-08d2bf15fac5001c9 | hexdump_of /dev/stdin)\$" \
+            <(for n in "$(work_dir)"/backend/*.all; do hexdump_of "$n"; echo; done)
+        ls "$(work_dir)/backend"
+        n=$(ls "$(work_dir)"/backend/*.all | wc -l)
+        if [[ $net == any ]]; then assert_equal "$n" 2; else assert_equal "$n" 1; fi
+        stop tcpserver
+        stop backend
+        rm -r "$(work_dir)/backend"
+    done
+}
+
 # --- TLS ---
 
 # asks_tls PORT CLIENT [CURL-ARGUMENT...]: for the name in the certificate.

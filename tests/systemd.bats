@@ -8,6 +8,7 @@
 load helper
 load connection
 load readme
+load backend
 
 EXAMPLES=$BATS_TEST_DIRNAME/../examples
 UNITS=$EXAMPLES/systemd
@@ -42,6 +43,7 @@ setup_file() {
     # Without the example's word against systemd's own limit, and a low one.
     add_unit trigger relay "$(free_port)" "$verbose"
     sed -i 's/^TriggerLimitIntervalSec=0/TriggerLimitBurst=3/' "$BATS_FILE_TMPDIR/units/test-trigger.socket"
+    add_nlb "$(free_port)"
 
     machine_boot
 }
@@ -72,6 +74,19 @@ add_unit() {
         "$UNITS/$example@.service" >"$units/test-$name@.service"
     ln -s "../test-$name.socket" "$units/sockets.target.wants"
     echo "$listen" >"$BATS_FILE_TMPDIR/listen.$name"
+}
+
+# add_nlb PORT: test-nlb, which examples/behind/nlb/README.md makes of the examples;
+# 127.0.1 and 127.0.2 are its balancer's subnets.
+add_nlb() {
+    local units=$BATS_FILE_TMPDIR/units commands
+    commands=$(readme_commands "$EXAMPLES/behind/nlb/README.md" | grep '^sed ' |
+        sed "s|/etc/systemd/system/relay|$units/test-nlb|; s/10\.0\./127.0./g")
+    (cd "$EXAMPLES/behind/nlb" && sh -ec "$commands")
+    sed -i "s/^ListenStream=80\$/ListenStream=$1/" "$units/test-nlb.socket"
+    sed -i "s/ 127\.0\.0\.1:8080\$/ 127.0.0.1:$BACKEND/" "$units/test-nlb@.service"
+    ln -s ../test-nlb.socket "$units/sockets.target.wants"
+    echo "$1" >"$BATS_FILE_TMPDIR/listen.nlb"
 }
 
 # where NAME: the port, or the path as this side has it.
@@ -287,15 +302,97 @@ assert_header() {
     done
 }
 
-@test "nginx answers a client of systemd's with its real address and port" {
-    local port from
-    port=$(where stdin-ipv4) from=$(free_port)
+start_nginx() {
     mkdir "$(work_dir)/nginx"
     sed "s/8080/$BACKEND/" "$EXAMPLES/nginx.conf" >"$(work_dir)/nginx/nginx.conf"
     start nginx nginx -p "$(work_dir)/nginx" -c "$(work_dir)/nginx/nginx.conf" -g 'daemon off;'
     wait_listening "$BACKEND"
+}
+
+@test "nginx answers a client of systemd's with its real address and port" {
+    local port from
+    port=$(where stdin-ipv4) from=$(free_port)
+    start_nginx
     run curl -sS --interface 127.0.0.2 --local-port "$from" "http://127.0.0.1:$port/client"
     assert_output "127.0.0.2 $from"
+}
+
+# --- behind a balancer: examples/behind/nlb ---
+
+# nlb_says FROM HEADER-ARGUMENT...: what its README has people try, as a balancer at
+# that address, for this client.
+nlb_says() {
+    local from=$1 try
+    shift
+    try=$(readme_commands "$EXAMPLES/behind/nlb/README.md" 2 |
+        sed "s/header\.py [^;]*;/header.py $*;/; s/ncat 10\.0\.1\.5 80/ncat -s $from 127.0.0.1 $(where nlb)/")
+    [[ $try == *"header.py $*;"*" -s $from "* ]]
+    (cd "$EXAMPLES/behind/nlb" && sh -c "$try")
+}
+
+@test "behind a cloud's balancer, clients are known to the backend and in the journal" {
+    start_nginx
+    run nlb_says 127.0.1.9 203.0.113.7 51234 198.51.100.2 80
+    assert_line --partial '203.0.113.7 51234'
+    run nlb_says 127.0.2.9 2001:db8::7 51234 2001:db8::2 80 vpce-08d2bf15fac5001c9
+    assert_line --partial '2001:db8::7 51234'
+    wait_for eval 'journal_of nlb PRIORITY=6 | grep -F " client=203.0.113.7:51234 server=198.51.100.2:80 via=127.0.1.9:"'
+    wait_for eval 'journal_of nlb PRIORITY=6 | grep -F " client=[2001:db8::7]:51234 server=[2001:db8::2]:80 via=127.0.2.9:"'
+    wait_for grep '^203\.0\.113\.7 51234 via 127\.0\.0\.1 ' "$(work_dir)/nginx/access.log"
+    wait_for grep '^2001:db8::7 51234 via 127\.0\.0\.1 ' "$(work_dir)/nginx/access.log"
+    # No limit for one source.
+    run inside systemctl show -P MaxConnectionsPerSource test-nlb.socket
+    assert_output 0
+}
+
+@test "a cloud balancer's health checks are no error, and only one by HTTP reaches the backend" {
+    local port before
+    port=$(where nlb) before=$(accepted nlb)
+    start_nginx
+    (cd "$EXAMPLES/behind/nlb" && python3 header.py) >"$(work_dir)/header"
+    python3 - "$port" "$(work_dir)/header" <<'PYTHON'
+import socket, struct, sys
+
+header = open(sys.argv[2], "rb").read()
+
+def check(say, reset=False, wait=False):
+    with socket.create_connection(("127.0.0.1", int(sys.argv[1])), 10, ("127.0.1.9", 0)) as client:
+        client.sendall(say)
+        if wait:
+            assert client.recv(1000).startswith(b"HTTP/1.1 200 ")
+        if reset:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+for n in range(3):
+    check(b"")
+    check(b"", reset=True)
+    check(header)
+    check(header, reset=True)
+check(header + b"GET /client HTTP/1.0\r\n\r\n", wait=True)
+PYTHON
+    wait_for nobody_waits nlb
+    wait_for no_instance nlb
+    inside journalctl --sync
+    run journal_of nlb SYSLOG_IDENTIFIER=relay PRIORITY=6
+    # systemd itself lets go of one that has reset already.
+    assert [ "${#lines[@]}" == $(($(accepted nlb) - before)) ]
+    assert [ "${#lines[@]}" -ge 7 ]
+    run ! grep -vE '^relay: closed (client=127\.0\.1\.9:([0-9]+) server=127\.0\.0\.1:[0-9]+ (via=127\.0\.1\.9:\2 )?)?backend=.* end=(client-reset|done)$' <<<"$output"
+    run journal_of nlb SYSLOG_IDENTIFIER=relay PRIORITY=3
+    assert_output ''
+    run ! failures nlb
+    run cat "$(work_dir)/nginx/access.log"
+    assert_output --regexp '^127\.0\.1\.9 [0-9]+ via 127\.0\.0\.1 .*"GET /client HTTP/1\.0" 200 '
+    assert_equal "${#lines[@]}" 1
+}
+
+@test "who is not in the balancer's subnets is refused, and the journal has it as an error" {
+    start_nginx
+    run nlb_says 127.0.3.9 203.0.113.7 51234 198.51.100.2 80
+    refute_output --partial 203.0.113.7
+    run relay_says nlb 3
+    assert_output --regexp '^relay: error msg="refused: not in --accept-from" client=127\.0\.3\.9:[0-9]+ '
+    assert [ ! -s "$(work_dir)/nginx/access.log" ]
 }
 
 # --- the connection ---
