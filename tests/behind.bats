@@ -136,6 +136,11 @@ wait_inside() {
     wait_for inside "$1" bash -c "$(declare -f listening); listening $2"
 }
 
+# unheard NETWORK PORT: nobody listens there.
+unheard() {
+    ! inside "$1" bash -c "$(declare -f listening); listening $2"
+}
+
 # --- chains ---
 
 chain_dir() {
@@ -280,6 +285,27 @@ shows_clients() {
     assert_output --partial ' 400 '
 }
 
+@test "behind HAProxy, relay may have a UNIX socket that only HAProxy may open" {
+    local dir=$BATS_FILE_TMPDIR/run words
+    install -d -o haproxy "$dir"
+    # What README says, with this directory, and port 90.
+    words=$(grep -o 's6-ipcserver -a[^`]*' "$(chain_dir haproxy)/README.md" |
+        sed "s|/run/haproxy/|$dir/|; s| relay -v| $BATS_FILE_TMPDIR/bin/relay -v|")
+    # shellcheck disable=SC2086 # words
+    runs haproxy ipcserver setpriv --reuid=haproxy --regid=haproxy --clear-groups $words
+    wait_for inside haproxy bash -c "$(declare -f socket_open); socket_open $dir/relay.sock"
+    words=$(grep -o 'server relay /[^`]*' "$(chain_dir haproxy)/README.md" | sed "s|/run/haproxy/|$dir/|")
+    sed "s|server relay .*|$words|; s/:80\$/:90/; s/:80 v6/:90 v6/" \
+        "$(chain_dir haproxy)/haproxy.cfg" >"$BATS_TEST_TMPDIR/haproxy.cfg"
+    runs haproxy haproxy haproxy -f "$BATS_TEST_TMPDIR/haproxy.cfg"
+    wait_inside haproxy 90
+    run fetch haproxy 'http://[::1]:90/client' --interface ::1
+    assert_output --regexp '^::1 [0-9]+$'
+    wait_log ipcserver " client=[::1]:${output#* } "
+    run setpriv --reuid=nobody --clear-groups socat -u /dev/null "UNIX-CONNECT:$dir/relay.sock"
+    assert_output --partial 'Permission denied'
+}
+
 # --- health checks ---
 
 # checked SED-SCRIPT RELAY-ARGUMENT...: relay, and a HAProxy with that change which
@@ -344,27 +370,34 @@ nlb_header() {
         "0d0a0d0a000d0a515549540a20110054030004bce5951f04004a$(printf '%0148d' 0)"
 }
 
-@test "a cloud balancer's VPC endpoint travels on in version 2, and anybody's where any may send it" {
-    local net from port backend n=0 client
-    for net in 127.0.1.0/24 any; do
-        port=$(free_port) backend=$(free_port)
-        backend_record "$backend"
-        tcpserver_relay "$port" -2 -a "$net" "127.0.0.1:$backend"
-        for from in 127.0.1.9 127.0.3.9; do
-            nlb_header 203.0.113.7 51234 198.51.100.2 80 vpce-08d2bf15fac5001c9 |
-                ask "$port" '' "$from" || true
-        done
-        wait_for no_child tcpserver
-        client=cb007107c6336402c8220050
-        run ! grep -v "^0d0a0d0a000d0a515549540a21110026${client}ea001701$(printf vpce-08d2bf15fac5001c9 | hexdump_of /dev/stdin)\$" \
-            <(for n in "$(work_dir)"/backend/*.all; do hexdump_of "$n"; echo; done)
-        ls "$(work_dir)/backend"
-        n=$(ls "$(work_dir)"/backend/*.all | wc -l)
-        if [[ $net == any ]]; then assert_equal "$n" 2; else assert_equal "$n" 1; fi
-        stop tcpserver
-        stop backend
-        rm -r "$(work_dir)/backend"
+# endpoint_through NETS: to relay -2, a header with a VPC endpoint from 127.0.1.9, and
+# one from 127.0.3.9. Prints what reaches the backend, a line for each connection.
+endpoint_through() {
+    local port backend from file
+    port=$(free_port) backend=$(free_port)
+    backend_record "$backend"
+    tcpserver_relay "$port" -2 -a "$1" "127.0.0.1:$backend"
+    for from in 127.0.1.9 127.0.3.9; do
+        nlb_header 203.0.113.7 51234 198.51.100.2 80 vpce-08d2bf15fac5001c9 |
+            ask "$port" '' "$from" 2>/dev/null || true
     done
+    wait_for no_child tcpserver
+    for file in "$(work_dir)"/backend/*.all; do
+        hexdump_of "$file" && echo
+    done
+    stop tcpserver
+    stop backend
+    rm -r "$(work_dir)/backend"
+}
+
+@test "a cloud balancer's VPC endpoint travels on in version 2, with -a any from anybody" {
+    # Without checksum and padding: 12 bytes of addresses, 26 of the TLV.
+    local header=0d0a0d0a000d0a515549540a21110026cb007107c6336402c8220050
+    header+=ea001701$(printf vpce-08d2bf15fac5001c9 | hexdump_of /dev/stdin)
+    run endpoint_through 127.0.1.0/24,127.0.2.0/24
+    assert_output "$header"
+    run endpoint_through any
+    assert_output "$header"$'\n'"$header"
 }
 
 # --- TLS ---
@@ -492,6 +525,8 @@ wait_both_up() {
         wait_for grep -F "client=$(bracket "$client"):" "$(relays_log relay2)"
     done
     run ! grep -F 'error msg' "$(relays_log relay1)" "$(relays_log relay2)"
+    # The balancer's checks are its own.
+    wait_for grep '^192\.0\.2\.1 .* "GET /client HTTP/1.0" 200 ' "$(chain_dir several)/access.log"
 }
 
 @test "several relay hosts: all the way over IPv6" {
@@ -535,24 +570,66 @@ wait_both_up() {
     wait_for grep '^6\.6\.6\.6 666 via 198\.51\.100\.11 ' "$(chain_dir several)/access.log"
 }
 
-@test "a relay host that is stopped costs nobody a connection, and is used again when it is back" {
+# held NAME: a client that is connected through the balancer, and silent so far;
+# asks NAME: it asks, and its answer is its log.
+held() {
+    mkfifo "$BATS_TEST_TMPDIR/$1.in"
+    runs clients "$1" socat -t 30 - TCP:203.0.113.1:80,bind=203.0.113.8,shut-none <>"$BATS_TEST_TMPDIR/$1.in"
+}
+
+asks() {
+    printf 'GET /client HTTP/1.0\r\n\r\n' >"$BATS_TEST_TMPDIR/$1.in"
+}
+
+# one_by_each: nginx has a connection from each relay host that has lasted: longer
+# than a check.
+one_by_each() {
+    local before
+    before=$(connections) && sleep 0.1 && [[ $(sort -u <(echo "$before") <(connections)) == "$before" ]] &&
+        [[ $before == *198.51.100.11:* && $before == *198.51.100.12:* ]]
+}
+
+connections() {
+    inside backend ss -Htn state established 'sport = :8080' | awk '{ print $4 }' | sort
+}
+
+@test "a relay host is emptied by ending its tcpserver: new clients go to the other, and it comes back" {
     wait_both_up
-    of_the_suite stop relay1-commands
+    held one
+    held two
+    wait_for one_by_each
+    kill "$(of_the_suite children_of relay1-commands)"
+    wait_for unheard relay1 80
     run balanced http://203.0.113.1 203.0.113.7 12
     assert_success
     assert_equal "$(sort -u <<<"$output")" 198.51.100.12
+    asks one
+    asks two
+    wait_log one '203.0.113.8 '
+    wait_log two '203.0.113.8 '
+    of_the_suite stop relay1-commands
     of_the_suite types relay1 several relay1 2
     wait_inside relay1 80
     wait_both_up
 }
 
-@test "a relay host that does not reach the backend is left out" {
+# left_out COMMAND...: relay2, after this, which costs no new client anything.
+left_out() {
+    local downs
     wait_both_up
-    inside relay2 ip route add unreachable 198.51.100.80/32
-    wait_for grep -F 'relays/relay2 is DOWN' "$(relays_log balancer)"
+    downs=$(grep -cF 'relays/relay2 is DOWN' "$(relays_log balancer)" || true)
+    "$@"
+    more_downs() { (($(grep -cF 'relays/relay2 is DOWN' "$(relays_log balancer)") > downs)); }
+    wait_for more_downs
     run balanced http://203.0.113.1 203.0.113.8 6
-    inside relay2 ip route del unreachable 198.51.100.80/32
     assert_success
     assert_equal "$(sort -u <<<"$output")" 198.51.100.11
+}
+
+@test "a relay host that is gone, or does not reach the backend, is left out" {
+    left_out inside relay2 ip route add unreachable 198.51.100.80/32
+    inside relay2 ip route del unreachable 198.51.100.80/32
+    left_out inside balancer ip link set port2 down
+    inside balancer ip link set port2 up
     wait_both_up
 }
