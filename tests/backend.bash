@@ -86,3 +86,25 @@ http {
 END
     start application "${as_user[@]}" nginx -p "$PWD" -c "$PWD/nginx.conf" -g 'daemon off;'
 }
+
+# --- TLS ---
+
+# certificates DIRECTORY: ca.pem, and signed by it server.pem for relay.example and
+# client.pem for client.example, each with its key.
+certificates() {
+    (
+        cd "$1" || return
+        certificate ca /CN=CA
+        certificate server /CN=relay.example -CA ca.pem -CAkey ca.pem \
+            -addext subjectAltName=DNS:relay.example
+        certificate client '/C=DE/O=Example, Inc./CN=client.example' -CA ca.pem -CAkey ca.pem
+        chmod go+r ./*.pem
+    )
+}
+
+# certificate NAME SUBJECT [OPENSSL-ARGUMENT...]: NAME.pem, its key in front.
+certificate() {
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -utf8 \
+        -subj "$2" "${@:3}" -keyout "$1.key" -out "$1.crt" 2>/dev/null &&
+        cat "$1.key" "$1.crt" >"$1.pem" && rm "$1.key" "$1.crt"
+}

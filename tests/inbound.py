@@ -19,6 +19,7 @@ import time
 
 from ends import (AT_ONCE, PATIENCE, V2_SIGNATURE, Background, Relay, half_close, is_silent, main,
                   noise, read, read_to_eof, read_to_reset, reset, scenario, wait_until)
+from header import crc32c
 
 CLIENT4, SERVER4 = ("192.0.2.7", 51234), ("198.51.100.2", 443)
 CLIENT6, SERVER6 = ("2001:db8::7", 51234), ("2001:db8::2", 443)
@@ -50,16 +51,6 @@ def v2(client=CLIENT4, server=SERVER4, tlvs=b"", command=1, transport=1):
                  struct.pack("!HH", client[1], server[1]))
     return V2_SIGNATURE + struct.pack("!BBH", 0x20 | command, family << 4 | transport,
                                       len(block) + len(tlvs)) + block + tlvs
-
-
-def crc32c(data):
-    """RFC 4960 appendix B, bit by bit."""
-    crc = 0xFFFFFFFF
-    for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
-    return crc ^ 0xFFFFFFFF
 
 
 def with_crc32c(header, wrong=0):

@@ -35,12 +35,12 @@ need parallel=parallel make=make gcc=gcc g++=g++ clang=clang musl-gcc=musl-tools
     nginx=nginx haproxy=haproxy apache2=apache2-bin \
     /usr/lib/nginx/modules/ngx_stream_module.so=libnginx-mod-stream \
     /usr/lib/nginx/modules/ngx_mail_module.so=libnginx-mod-mail \
-    varnishd=varnish lighttpd=lighttpd squid=squid hitch=hitch gunicorn=gunicorn \
+    varnishd=varnish varnishtest=varnish lighttpd=lighttpd squid=squid hitch=hitch gunicorn=gunicorn \
     mariadbd=mariadb-server-core mariadb=mariadb-client-core h2o=h2o traffic_server=trafficserver \
     uwsgi-core=uwsgi-core /usr/lib/uwsgi/plugins/python3_plugin.so=uwsgi-plugin-python3 \
     dovecot=dovecot-core /usr/lib/dovecot/imap=dovecot-imapd \
     socat=socat ncat=ncat curl=curl tshark=tshark tcpdump=tcpdump python3=python3 \
-    openssl=openssl stunnel=stunnel4 ssh=openssh-client \
+    openssl=openssl stunnel=stunnel4 tlswrapper=tlswrapper ssh=openssh-client \
     strace=strace ps=procps ss=iproute2 nft=nftables xz=xz-utils \
     git=git mandoc=mandoc col=bsdextrautils shellcheck=shellcheck clang-tidy=clang-tidy cppcheck=cppcheck
 # These conflict with what is installed above, or with each other; a machine may
