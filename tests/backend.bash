@@ -95,10 +95,10 @@ certificates() {
     (
         cd "$1" || return
         certificate ca /CN=CA
-        certificate server /CN=relay.example -CA ca.pem -CAkey ca.pem \
+        certificate server /CN=relay.example -CA ca.crt -CAkey ca.pem \
             -addext subjectAltName=DNS:relay.example
-        certificate client '/C=DE/O=Example, Inc./CN=client.example' -CA ca.pem -CAkey ca.pem
-        chmod go+r ./*.pem
+        certificate client '/C=DE/O=Example, Inc./CN=client.example' -CA ca.crt -CAkey ca.pem
+        chmod go+r ./*.pem ./*.crt
     )
 }
 
@@ -106,5 +106,5 @@ certificates() {
 certificate() {
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -utf8 \
         -subj "$2" "${@:3}" -keyout "$1.key" -out "$1.crt" 2>/dev/null &&
-        cat "$1.key" "$1.crt" >"$1.pem" && rm "$1.key" "$1.crt"
+        cat "$1.key" "$1.crt" >"$1.pem"
 }

@@ -191,6 +191,15 @@ hex_text() {
     printf %s "$1" | hexdump_of /dev/stdin
 }
 
+# unhex HEX: those bytes.
+unhex() {
+    local i
+    for ((i = 0; i < ${#1}; i += 2)); do
+        # shellcheck disable=SC2059 # it has an escape
+        printf "\\x${1:i:2}"
+    done
+}
+
 # hex_tcp4 ADDRESS PORT ADDRESS PORT: family and transport, length, addresses.
 hex_tcp4() {
     local source destination

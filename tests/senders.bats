@@ -346,14 +346,6 @@ CRC32C right"
 NLB_HEADER=0d0a0d0a000d0a515549540a21110054ac1f0771ac1f0a1fc8f20050030004e8d6892dea0017017670\
 63652d3038643262663135666163353030316339040024$(printf '00%.0s' {1..36})
 
-unhex() {
-    local i
-    for ((i = 0; i < ${#1}; i += 2)); do
-        # shellcheck disable=SC2059 # it has an escape
-        printf "\\x${1:i:2}"
-    done
-}
-
 @test "the endpoint that an AWS load balancer names travels on" {
     record
     relays -2
