@@ -1342,35 +1342,38 @@ static const char *variable(const char *name)
 	return value != NULL && *value != '\0' ? value : NULL;
 }
 
-/* The first common name in a subject as s6-tlsd and stunnel write it: KEY=value,
- * KEY=value, where a backslash or quotes protect what is no separator (RFC 4514
- * 2.4). In LibreSSL's and OpenSSL's /KEY=value nothing does: whoever fills in one
- * value could write a name into it. So there it is not looked for. */
-static const char *common_name(const char *subject)
+/* The first common name in a subject as s6-tlsd and, with quotes, stunnel write it:
+ * KEY=value, KEY=value + KEY=value, where a backslash or quotes protect what is no
+ * separator (RFC 4514 2.4). One with a NUL is none: it would end there. In LibreSSL's
+ * and OpenSSL's /KEY=value nothing protects: whoever fills in one value could write
+ * a name into it. So there it is not looked for. */
+static const char *common_name(const char *subject, bool quotes)
 {
 	static char element[VARIABLE_MAX + 1];
 	const char *p = *subject == '/' ? "" : subject;
 
 	while (*p != '\0') {
 		bool is_name = strncmp(p, "CN=", 3) == 0, quoted = false;
-		size_t len = 0;
+		size_t len = 0, blanks = 0;     /* at the end, before a separator */
 
 		for (; *p != '\0' && (quoted || (*p != ',' && *p != '+')); p++) {
 			int byte = *p == '\\' ? hex_byte(p + 1) : -1;
 
-			if (*p == '"') {
+			if (*p == '"' && quotes) {
 				quoted = !quoted;
 				continue;
 			}
+			blanks = *p == ' ' && !quoted ? blanks + 1 : 0;
 			if (*p == '\\' && p[1] != '\0')
 				p++;
 			element[len++] = *p;
 			if (byte >= 0) {
 				element[len - 1] = (char)byte;
+				is_name = is_name && byte != 0;
 				p++;
 			}
 		}
-		element[len] = '\0';
+		element[len - blanks] = '\0';
 		if (is_name)
 			return element + 3;
 		p += strspn(p, ",+ ");
@@ -1381,7 +1384,7 @@ static const char *common_name(const char *subject)
 /* What a launcher tells of a client's certificate. */
 struct certificate {
 	const char *name;       /* of the variable */
-	enum { NO_NAME, NAME, SUBJECT } what;
+	enum { NO_NAME, NAME, SUBJECT, QUOTED_SUBJECT } what;
 	bool verified;          /* it lets no other certificate pass */
 };
 
@@ -1409,7 +1412,7 @@ static void add_ssl(void)
 		{ "SSL_PEER_CERT_SUBJECT", SUBJECT, true },     /* s6-tlsd -y, -Y */
 		{ "SSL_PEER_CERT_HASH", NO_NAME, true },
 		{ "SSL_PEER_CERT_CN", NAME, false },            /* s6's proxy-server */
-		{ "SSL_CLIENT_DN", SUBJECT, false },            /* stunnel */
+		{ "SSL_CLIENT_DN", QUOTED_SUBJECT, false },     /* stunnel */
 		{ "SOCAT_OPENSSL_X509_COMMONNAME", NAME, false }
 	};
 	unsigned char tlv[5 + 3 * (3 + VARIABLE_MAX)], *p = tlv + 5;
@@ -1429,7 +1432,8 @@ static void add_ssl(void)
 	tlv[4] = c == NULL || !c->verified || (verify != NULL && strcmp(verify, "SUCCESS") != 0);
 	add_sub_tlv(&p, SSL_VERSION, version);
 	if (c != NULL && c->what != NO_NAME)
-		add_sub_tlv(&p, SSL_CN, c->what == NAME ? value : common_name(value));
+		add_sub_tlv(&p, SSL_CN, c->what == NAME ? value :
+		            common_name(value, c->what == QUOTED_SUBJECT));
 	add_sub_tlv(&p, SSL_CIPHER, variable("SSL_CIPHER"));
 	add_own(PROXYHDR_SSL, tlv, (size_t)(p - tlv));
 }

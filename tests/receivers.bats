@@ -143,6 +143,10 @@ names() {
 >a, CN=root<	CN=a\, CN\=root
 >me<	O=x\\, CN=me
 >\,me<	CN=\\\,me
+>ro"ot<	CN=ro"ot
+>"root"<	CN="root"
+>me<	O=a", CN=me
+>me<	O=a", OU=b", CN=me
 ><	O=CN=root
 ><	O=x
 ><	SCN=root, CN\=root
@@ -160,6 +164,13 @@ END
 > me <	O=" CN=root ", CN=" me "
 >say "me"<	CN="say \"me\""
 >me<	O=x + CN=me
+>me<	CN=me + O=x
+> me <	CN=" me " + O=x
+> me <	CN=\20me\20
+>me <	CN=me\ , O=x
+>b<	CN=admin\00.evil, CN=b
+><	CN=admin\00.evil
+><	CN=\00
 >a+b<	CN=a\+b, O=x
 >it's<	CN=it's
 ><	O="CN=root
@@ -262,7 +273,7 @@ SSL client=7 verify=1 CN=client.example"
     stunnel_runs
     cd "$BATS_TEST_TMPDIR"
     for subject in '/O=a, CN=root/CN=me' '/O=a", CN=root, "b/CN=me' '/O=x\\\\/CN=me' '/O= CN=root /CN=me' \
-        '/O=x\/CN=root/CN=me' '/O=x+CN=me'; do
+        '/O=x\/CN=root/CN=me' '/O=x+CN=me' '/CN=me+emailAddress=root@example.org'; do
         n=$((n + 1))
         from=$(free_port)
         certificate hostile "$subject" -multivalue-rdn -CA "$BATS_FILE_TMPDIR/ca.crt" -CAkey "$BATS_FILE_TMPDIR/ca.key"
