@@ -1342,6 +1342,14 @@ static const char *variable(const char *name)
 	return value != NULL && *value != '\0' ? value : NULL;
 }
 
+/* The first that is set. */
+static const char *either(const char *name, const char *other)
+{
+	const char *value = variable(name);
+
+	return value != NULL ? value : variable(other);
+}
+
 /* The first common name in a subject as s6-tlsd and, with quotes, stunnel write it:
  * KEY=value, KEY=value + KEY=value, where a backslash or quotes protect what is no
  * separator (RFC 4514 2.4). One with a NUL is none: it would end there. In LibreSSL's
@@ -1416,8 +1424,8 @@ static void add_ssl(void)
 		{ "SOCAT_OPENSSL_X509_COMMONNAME", NAME, false }
 	};
 	unsigned char tlv[5 + 3 * (3 + VARIABLE_MAX)], *p = tlv + 5;
-	const char *version = variable("SSL_PROTOCOL"), *verify = variable("SSL_CLIENT_VERIFY");
-	const char *value = NULL;
+	const char *version = either("SSL_PROTOCOL", "SOCAT_OPENSSL_PROTO_VERSION");
+	const char *verify = variable("SSL_CLIENT_VERIFY"), *value = NULL;
 	const struct certificate *c = NULL;
 	size_t i;
 
@@ -1434,7 +1442,7 @@ static void add_ssl(void)
 	if (c != NULL && c->what != NO_NAME)
 		add_sub_tlv(&p, SSL_CN, c->what == NAME ? value :
 		            common_name(value, c->what == QUOTED_SUBJECT));
-	add_sub_tlv(&p, SSL_CIPHER, variable("SSL_CIPHER"));
+	add_sub_tlv(&p, SSL_CIPHER, either("SSL_CIPHER", "SOCAT_OPENSSL_CIPHER"));
 	add_own(PROXYHDR_SSL, tlv, (size_t)(p - tlv));
 }
 

@@ -89,6 +89,9 @@ VERSION=0x21 NAME=0x22 CIPHER=0x23
     assert_equal "$(variables SSL_PROTOCOL=TLSv1.2 SSL_CIPHER=AES128-SHA SSL_CLIENT_VERIFY=SUCCESS)" "$without"
     assert_equal "$(variables SSL_PROTOCOL=TLSv1.2 SSL_CIPHER=AES128-SHA SSL_CLIENT_VERIFY=NONE SSL_CLIENT_S_DN=)" "$without"
     assert_equal "$(variables SSL_PROTOCOL=TLSv1.3)" "$(ssl 1 1 "$(text $VERSION TLSv1.3)")"
+    assert_equal "$(variables SOCAT_OPENSSL_PROTO_VERSION=TLSv1.2 SOCAT_OPENSSL_CIPHER=AES128-SHA)" "$without"
+    assert_equal "$(variables SSL_PROTOCOL=TLSv1.2 SSL_CIPHER=AES128-SHA \
+        SOCAT_OPENSSL_PROTO_VERSION=TLSv1.3 SOCAT_OPENSSL_CIPHER=TLS_AES_256_GCM_SHA384)" "$without"
 }
 
 @test "the certificates that s6-tlsd and sslserver let pass are verified" {
@@ -199,7 +202,7 @@ END
     assert_equal "$(variables SSL_TLS_SNI_SERVERNAME="$long")" "$(text 2 "$long")"
     assert_equal "$(variables SSL_PROTOCOL="$long" SSL_CIPHER="$long" SSL_CLIENT_S_DN_CN="$long")" \
         "$(ssl 7 0 "$(text $VERSION "$long")" "$(text $NAME "$long")" "$(text $CIPHER "$long")")"
-    for name in SSL_TLS_SNI_SERVERNAME SSL_PROTOCOL SSL_PEER_CERT_SUBJECT SSL_PEER_CERT_HASH SSL_PEER_CERT_CN \
+    for name in SSL_TLS_SNI_SERVERNAME SSL_PROTOCOL SOCAT_OPENSSL_PROTO_VERSION SSL_PEER_CERT_SUBJECT SSL_PEER_CERT_HASH SSL_PEER_CERT_CN \
         SSL_CLIENT_S_DN_CN SSL_CLIENT_S_DN SSL_CLIENT_DN SOCAT_OPENSSL_X509_COMMONNAME SSL_CLIENT_VERIFY; do
         run variables "$name=${long}x"
         assert_failure 100
@@ -230,16 +233,27 @@ client_line() {
     echo "PROXY INET STREAM 127.0.0.2 127.0.0.1 $from $port"
 }
 
-@test "socat tells of the client's certificate" {
-    record
-    start socat socat "OPENSSL-LISTEN:$port,fork,reuseaddr,cert=$BATS_FILE_TMPDIR/server.pem,cafile=$BATS_FILE_TMPDIR/ca.pem" \
+# socat_runs OPTION: with that option to its TLS.
+socat_runs() {
+    start socat socat "OPENSSL-LISTEN:$port,fork,reuseaddr,cert=$BATS_FILE_TMPDIR/server.pem,$1" \
         EXEC:"$RELAY -2 -s 127.0.0.1\:$backend"
     wait_listening "$port"
     connect_waiting ask_certified
     assert_answered
-    run received
-    assert_line --index 0 "$(client_line)"
-    assert_line --index 1 --regexp '^SSL client=7 verify=1 .*CN=client.example'
+}
+
+@test "socat tells of TLS and of the client's certificate" {
+    record
+    socat_runs "cafile=$BATS_FILE_TMPDIR/ca.crt"
+    assert_equal "$(received)" "$(client_line)
+SSL client=7 verify=1 VERSION=TLSv1.3 CN=client.example CIPHER=TLS_AES_256_GCM_SHA384"
+}
+
+@test "socat tells of TLS where it asks for no certificate" {
+    record
+    socat_runs verify=0
+    assert_equal "$(received)" "$(client_line)
+SSL client=1 verify=1 VERSION=TLSv1.3 CIPHER=TLS_AES_256_GCM_SHA384"
 }
 
 # stunnel_runs: it starts relay, and tells whose its connection is by a header.
