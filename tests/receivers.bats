@@ -474,18 +474,6 @@ logged_id() {
     wait_for grep "^127\.0\.0\.2 $from via 127\.0\.0\.1 " "$BATS_FILE_TMPDIR/nginx/access.log"
 }
 
-@test "nginx's stream module takes a header of 107 bytes and not one more" {
-    # 16 + 12, and 3 + 76 for the TLV
-    launch 127.0.0.2 -2 -x "0xE0=$(printf 'x%.0s' {1..76})" "127.0.0.1:$STREAM_PORT"
-    run ask "$port" "$from" 127.0.0.2 </dev/null
-    assert_output "127.0.0.2 $from"
-    stop tcpserver
-    launch 127.0.0.2 -2 -x "0xE0=$(printf 'x%.0s' {1..77})" "127.0.0.1:$STREAM_PORT"
-    ask "$port" "$from" 127.0.0.2 </dev/null >"$answer" || true # reset
-    assert_nothing_sent
-    wait_for grep -F 'header is too large while reading PROXY protocol' "$BATS_FILE_TMPDIR/stream.log"
-}
-
 @test "Varnish's vmod_proxy reads every TLV that it knows" {
     launched varnish -c -u -x alpn=http/1.1
     run fetch
@@ -542,6 +530,44 @@ login() {
     run fetch -I
     assert_line --partial "X-Client: 127.0.0.2 $from"
     wait_for grep "^127\.0\.0\.2 $from via 127\.0\.0\.1 " "$BATS_FILE_TMPDIR/apache/access.log"
+}
+
+# with_header NAME BYTES: sends NAME a header of so many, and succeeds if it answers.
+with_header() {
+    local text
+    greeted() { [[ -s $answer ]]; }
+    printf -v text %*s "$(($2 - 16 - 12 - 3))" ''
+    launch 127.0.0.2 -2 -x "0xE0=$text" "127.0.0.1:$(port_of "$1")"
+    case $1 in
+    stream) ask "$port" "$from" 127.0.0.2 </dev/null >"$answer" || true ;; # reset
+    dovecot) { wait_for greeted || true; } | ask "$port" "$from" 127.0.0.2 >"$answer" || true ;;
+    *) curl -sS -m 60 -o /dev/null -D "$answer" "http://127.0.0.1:$port/" || true ;;
+    esac
+    stop tcpserver
+    grep -q -e '^HTTP/1.1 [2-4]' -e "^127\.0\.0\.2 $from" -e '^\* OK' "$answer"
+}
+
+# takes NAME BYTES: a header of so many, and not one more.
+takes() {
+    local WAIT_SECONDS=3
+    echo "$1:"
+    : >"$answer"
+    with_header "$1" "$2"
+    : >"$answer"
+    run ! with_header "$1" "$(($2 + 1))"
+}
+
+@test "each receiver takes a header up to a length of its own" {
+    takes stream 107
+    takes apache 232
+    takes lighttpd 256
+    takes nginx 1024 # client_header_buffer_size
+    takes dovecot 1500
+    takes haproxy 16384 # tune.bufsize
+    run cat "$BATS_FILE_TMPDIR/stream.log"
+    assert_output --partial 'header is too large while reading PROXY protocol'
+    run cat "$BATS_FILE_TMPDIR/dovecot.log"
+    assert_output --partial 'haproxy: Client disconnected: Too long header'
 }
 
 @test "tshark knows every TLV that relay sends" {
