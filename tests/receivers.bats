@@ -12,6 +12,7 @@
 
 load helper
 load backend
+load readme
 load connection
 
 export no_proxy='*' # for curl
@@ -565,7 +566,7 @@ takes() {
     takes dovecot 1500
     takes haproxy 16384 # tune.bufsize
     run cat "$BATS_FILE_TMPDIR/stream.log"
-    assert_output --partial 'header is too large while reading PROXY protocol'
+    assert_output --regexp "$(quoted 'header is too large while reading PROXY protocol')"
     run cat "$BATS_FILE_TMPDIR/dovecot.log"
     assert_output --partial 'haproxy: Client disconnected: Too long header'
 }

@@ -39,7 +39,8 @@ need parallel=parallel make=make gcc=gcc g++=g++ clang=clang musl-gcc=musl-tools
     mariadbd=mariadb-server-core mariadb=mariadb-client-core h2o=h2o traffic_server=trafficserver \
     uwsgi-core=uwsgi-core /usr/lib/uwsgi/plugins/python3_plugin.so=uwsgi-plugin-python3 \
     dovecot=dovecot-core /usr/lib/dovecot/imap=dovecot-imapd \
-    socat=socat ncat=ncat curl=curl tshark=tshark text2pcap=wireshark-common tcpdump=tcpdump python3=python3 \
+    socat=socat ncat=ncat curl=curl tshark=tshark text2pcap=wireshark-common \
+    tcpdump=tcpdump python3=python3 \
     openssl=openssl stunnel=stunnel4 tlswrapper=tlswrapper ssh=openssh-client \
     strace=strace ps=procps ss=iproute2 nft=nftables xz=xz-utils \
     git=git mandoc=mandoc col=bsdextrautils shellcheck=shellcheck clang-tidy=clang-tidy cppcheck=cppcheck

@@ -410,6 +410,8 @@ relay_says() {
 @test "relay says what is wrong with what the launcher hands over" {
     local status=0
     relay_says 'descriptor 0 is closed' 100 sh -c '"$@" <&-' sh "$RELAY" "127.0.0.1:$backend"
+    relay_says 'refused: not in --accept-from' 1 "$RELAY" -a 192.0.2.0/24 "127.0.0.1:$backend"
+    relay_says 'refused: no valid PROXY header' 1 sh -c 'echo GET | "$@"' sh "$RELAY" -a any "127.0.0.1:$backend"
     relay_says 'TCPREMOTEIP is no address' 100 \
         env PROTO=TCP TCPREMOTEIP=client.example sh -c 'echo | "$@"' sh "$RELAY" "127.0.0.1:$backend"
     start activate systemd-socket-activate --listen="127.0.0.1:$port" --inetd "$RELAY" "127.0.0.1:$backend"

@@ -12,9 +12,9 @@
 # For a try: openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=your-name \
 #                -keyout key.pem -out cert.pem && cat key.pem cert.pem >/etc/relay/tls.pem
 #            curl --cacert cert.pem https://your-name/
-# Not stunnel's exec: it gives relay a connection from 127.0.0.1, and the backend would
-#            take that for the client. stunnel sends a PROXY header by itself, with
-#            connect = 127.0.0.1:8080 and protocol = proxy.
+# With stunnel: its exec gives relay a connection from 127.0.0.1, and the backend would
+#            take that for the client. But protocol = proxy has stunnel send a PROXY
+#            header, to relay with -a 127.0.0.1 as well as to the backend itself.
 #
 #   verify=0      ask the client for no certificate
 #   max-children  connections at once; more of them wait
