@@ -25,6 +25,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -64,8 +65,12 @@ struct options {
 	bool crc32c, unique_id, ssl;
 	int timeout, idle;                  /* milliseconds; idle 0: never */
 	union proxyhdr_addr bind;           /* AF_UNSPEC: the system chooses */
-	bool verbose, quiet;
-	struct backend backend;
+	bool bind_client;                   /* the client's own address, instead */
+	enum balance { FIRST, HASH, RANDOM } balance;
+	bool check, verbose, quiet;
+	char **backends;
+	int count;                          /* of them */
+	bool given;                         /* one of them is fd: */
 };
 
 /* Bytes on their way from one end to the other. */
@@ -90,6 +95,7 @@ static struct {
 	union proxyhdr_addr via;            /* who sent `inbound`, the client's header */
 	struct proxyhdr inbound;
 	char id[2 + 2 * PROXYHDR_UNIQUE_ID_MAX + 1];    /* "": none */
+	const char *text;                   /* the backend, as the command line has it */
 	union proxyhdr_addr backend;        /* where it is connected to */
 	long long started;                  /* milliseconds, with -v */
 } conn = { .ends = { { STDIN_FILENO, STDOUT_FILENO, -1 }, { -1, -1, -1 } } };
@@ -270,8 +276,8 @@ static void add_connection(struct line *line)
 		add_address(line, "via", &conn.via);
 	if (conn.backend.sa.sa_family != AF_UNSPEC)
 		add_address(line, "backend", &conn.backend);
-	else if (conn.options.backend.text != NULL)
-		add_pair(line, "backend", conn.options.backend.text);
+	else if (conn.text != NULL)
+		add_pair(line, "backend", conn.text);
 	if (conn.id[0] != '\0')
 		add_pair(line, "id", conn.id);
 }
@@ -450,28 +456,22 @@ static bool is_reset(int fd, short revents)
 	return revents & POLLERR && socket_type(fd) >= 0;
 }
 
-/* Waits for fd, at most ms milliseconds. Returns its revents, 0 after the time.
- * A client that resets its connection meanwhile ends it all. */
-static short wait_in_setup(int fd, short events, int ms)
+/* Waits at most ms milliseconds for one of p[1..count). A client that resets its
+ * connection meanwhile ends it all; p[0] is its. Returns whether one is ready;
+ * false also, once, as soon as the client has hung up: its bytes still count. */
+static bool wait_in_setup(struct pollfd *p, nfds_t count, int ms)
 {
-	struct pollfd p[2] = { { fd, events, 0 }, { conn.ends[CLIENT].out, 0, 0 } };
-	int left = ms < AT_ONCE ? ms : AT_ONCE;
-	long long deadline = 0;
+	static bool hung_up;
 
-	do {
-		bool timed_out = wait_for(p, 2, left) == 0;
-
-		if (is_reset(p[1].fd, p[1].revents))
-			client_left(CLIENT_RESET);
-		if (p[0].revents != 0)
-			return p[0].revents;
-		if (p[1].revents != 0)
-			p[1].fd = -1;           /* it has hung up, its bytes still count */
-		if (deadline == 0)
-			deadline = now() + (timed_out ? ms - left : ms);
-		left = (int)(deadline - now());
-	} while (left > 0);
-	return 0;
+	p[0] = (struct pollfd){ hung_up ? -1 : conn.ends[CLIENT].out, 0, 0 };
+	wait_for(p, count, ms);
+	if (is_reset(p[0].fd, p[0].revents))
+		client_left(CLIENT_RESET);
+	hung_up |= p[0].revents != 0;
+	while (count > 1)
+		if (p[--count].revents != 0)
+			return true;
+	return false;
 }
 
 /* ---- TLVs ---- */
@@ -521,29 +521,28 @@ static bool has_own(unsigned type)
 /* ---- options ---- */
 
 static const char help[] =
-"usage: relay [options] backend\n"
-"\n"
-"Started by inetd, systemd, tcpserver ... for each connection: connects to the\n"
-"backend, tells it the client's address in a PROXY protocol header, and moves\n"
-"bytes both ways until both directions have ended.\n"
+"usage: relay [options] backend...\n"
+"Connects to a backend, tells it the client's address in a PROXY protocol header,\n"
+"moves bytes both ways. inetd, systemd, tcpserver ... start it for a connection.\n"
 "backend: HOST:PORT, [V6]:PORT, /path, @abstract, fd:R,W or fd:N\n"
 "\n"
 "  -1, --v1                send a version 1 header (default)\n"
 "  -2, --v2                send a version 2 header\n"
 "  -0, --no-header         send none: a plain relay\n"
 "  -a, --accept-from=NETS  first read a header from the client, a proxy in NETS\n"
-"  -b, --bind=ADDR         connect to the backend from this address\n"
+"  -l, --balance=HOW       order of several backends: first, hash or random\n"
+"  -b, --bind=ADDR         connect from this address; client: from the client's\n"
 "  -t, --timeout=SECS      limit for client's header, look-up, connection (10)\n"
 "  -i, --idle=SECS         end a connection that moves nothing for so long\n"
 "  -c, --crc32c            v2: add a checksum\n"
 "  -u, --unique-id         v2: add an id of the connection; also to the log\n"
 "  -s, --ssl               v2: add what a TLS launcher's environment tells\n"
 "  -x, --tlv=TYPE=VALUE    v2: add a TLV, as in 0xE0=text or alpn=h2; repeatable\n"
+"  -n, --check             no client: does each backend take the header?\n"
 "  -v, --verbose           log every connection\n"
 "  -q, --quiet             log nothing\n"
 "  -h, --help              print this and exit\n"
 "  -V, --version           print the version and exit\n"
-"\n"
 "exit status: 0 connection over, 1 client refused, 100 wrong usage, 111 failure\n";
 
 /* Reads decimal digits at *p, up to max, and moves *p behind them. */
@@ -856,7 +855,8 @@ static void parse_host(struct backend *b)
 
 static void parse_backend(struct backend *b, const char *text)
 {
-	b->text = text;
+	memset(b, 0, sizeof *b);
+	conn.text = b->text = text;
 	if (*text == '/' || *text == '@')
 		parse_path(b);
 	else if (strncmp(text, "fd:", 3) == 0)
@@ -865,6 +865,17 @@ static void parse_backend(struct backend *b, const char *text)
 		parse_host(b);
 	b->address.ai_family = b->sockaddr.sa.sa_family;
 	b->address.ai_addr = &b->sockaddr.sa;
+}
+
+static enum balance parse_balance(const char *text)
+{
+	static const char *const names[] = { "first", "hash", "random" };
+	int i;
+
+	for (i = FIRST; i <= RANDOM; i++)
+		if (strcmp(text, names[i]) == 0)
+			return (enum balance)i;
+	fail(EXIT_USAGE, "--balance is first, hash or random, not %.100s", text);
 }
 
 /* getopt_long's `?` or `:`: optopt is the option, or 0 for a long one that does
@@ -890,7 +901,9 @@ static void parse_options(int argc, char **argv, struct options *o)
 		{ "v2", no_argument, NULL, '2' },
 		{ "no-header", no_argument, NULL, '0' },
 		{ "accept-from", required_argument, NULL, 'a' },
+		{ "balance", required_argument, NULL, 'l' },
 		{ "bind", required_argument, NULL, 'b' },
+		{ "check", no_argument, NULL, 'n' },
 		{ "timeout", required_argument, NULL, 't' },
 		{ "idle", required_argument, NULL, 'i' },
 		{ "crc32c", no_argument, NULL, 'c' },
@@ -903,12 +916,13 @@ static void parse_options(int argc, char **argv, struct options *o)
 		{ "version", no_argument, NULL, 'V' },
 		{ NULL, 0, NULL, 0 }
 	};
+	struct backend backend;
 	bool quiet = false;
-	int option;
+	int option, i;
 
 	o->version = 1;
 	o->timeout = 10000;
-	while ((option = getopt_long(argc, argv, ":012a:b:t:i:cusx:vqhV", longs, NULL)) != -1) {
+	while ((option = getopt_long(argc, argv, ":012a:l:b:t:i:cusx:nvqhV", longs, NULL)) != -1) {
 		switch (option) {
 		case '0': case '1': case '2':
 			o->version = option - '0';
@@ -918,14 +932,21 @@ static void parse_options(int argc, char **argv, struct options *o)
 			match_networks(optarg, &conn.client);
 			break;
 		case 'b':
-			if (!parse_address(&o->bind, optarg))
-				fail(EXIT_USAGE, "--bind: no IPv4 or IPv6 address: %s", optarg);
+			o->bind_client = strcmp(optarg, "client") == 0;
+			if (!o->bind_client && !parse_address(&o->bind, optarg))
+				fail(EXIT_USAGE, "--bind: no IPv4 or IPv6 address, nor client: %s", optarg);
 			break;
 		case 't':
 			o->timeout = parse_seconds("--timeout", optarg, 1);
 			break;
 		case 'i':
 			o->idle = parse_seconds("--idle", optarg, 0);
+			break;
+		case 'l':
+			o->balance = parse_balance(optarg);
+			break;
+		case 'n':
+			o->check = true;
 			break;
 		case 'c':
 			o->crc32c = true;
@@ -957,17 +978,23 @@ static void parse_options(int argc, char **argv, struct options *o)
 	}
 	if (optind == argc)
 		fail(EXIT_USAGE, "no backend given: see relay --help");
-	if (optind + 1 < argc)
-		fail(EXIT_USAGE, "more than one backend given: %s, %s", argv[optind], argv[optind + 1]);
+	o->backends = argv + optind;
+	o->count = argc - optind;
 	if (o->version != 2 && (o->crc32c || o->unique_id || o->ssl || own.len > 0))
 		fail(EXIT_USAGE, "%s needs a version 2 header: give -2 as well",
 		     o->crc32c ? "--crc32c" : o->unique_id ? "--unique-id" : o->ssl ? "--ssl" : "--tlv");
 	if (o->unique_id && has_own(PROXYHDR_UNIQUE_ID))
 		fail(EXIT_USAGE, "--unique-id and --tlv both give the unique id: take one of them");
-	parse_backend(&o->backend, argv[optind]);
-	if (o->bind.sa.sa_family != AF_UNSPEC && o->backend.host[0] == '\0' &&
-	    o->backend.address.ai_family != o->bind.sa.sa_family)
-		fail(EXIT_USAGE, "--bind needs a backend with a host of the same address family");
+	for (i = 0; i < o->count; i++) {
+		parse_backend(&backend, o->backends[i]);
+		o->given |= backend.descriptors.in > 0;
+		if (backend.host[0] == '\0' &&
+		    (o->bind_client ? backend.address.ai_family == AF_UNIX || backend.descriptors.in > 0 :
+		     o->bind.sa.sa_family != AF_UNSPEC && backend.address.ai_family != o->bind.sa.sa_family))
+			fail(EXIT_USAGE, "--bind needs a backend with a host of the same address family");
+	}
+	if (o->count > 1)
+		conn.text = NULL;
 	o->quiet = quiet;       /* wrong usage is always told */
 }
 
@@ -1117,7 +1144,7 @@ static void ask_environment(void)
 	memset(&client, 0, sizeof client);
 	memset(&server, 0, sizeof server);
 	/* behind fd:, tcpclient and its kin have overwritten these: their backend's */
-	if (proto != NULL && *proto != '\0' && strlen(proto) < 16 && conn.options.backend.descriptors.in == 0) {
+	if (proto != NULL && *proto != '\0' && strlen(proto) < 16 && !conn.options.given) {
 		for (i = 0; i < 4; i++)
 			snprintf(names[i], sizeof names[i], "%s%s", proto, ucspi[i]);
 		parse_variables(&client, v.remote_ip, v.remote_port);
@@ -1282,9 +1309,10 @@ static int setup_time_left(long long *deadline)
 static void read_header(const struct end *client, struct direction *d)
 {
 	unsigned char *buf = d->buf + PROXYHDR_MAX;
+	struct pollfd p[2] = { { 0 }, { client->in, POLLIN, 0 } };
 	size_t len = 0;
 	long long deadline = 0;
-	int n;
+	int n, ms;
 
 	while ((n = proxyhdr_parse(&conn.inbound, buf, len)) == 0) {
 		ssize_t got = get(client->in, buf + len, BUFFER_SIZE - PROXYHDR_MAX - len);
@@ -1297,7 +1325,7 @@ static void read_header(const struct end *client, struct direction *d)
 			fail(EXIT_REFUSED, "refused: the client has ended within its PROXY header");
 		else if (failed(READ_FAILED) != NOT_NOW)
 			client_left(CLIENT_RESET);
-		else if (wait_in_setup(client->in, POLLIN, setup_time_left(&deadline)) == 0)
+		else if (!wait_in_setup(p, 2, ms = setup_time_left(&deadline)) && ms == 0)
 			fail(EXIT_REFUSED, "refused: %s PROXY header within %g s",
 			     len > 0 ? "no whole" : "no", conn.options.timeout / 1000.0);
 	}
@@ -1542,100 +1570,262 @@ static void write_header(struct direction *d)
 	memmove(d->buf + d->start, d->buf, (size_t)n);
 }
 
-/* ---- connect to the backend ---- */
+/* ---- which backend ---- */
+
+struct choice {
+	const char *text;
+	uint64_t score;
+	int rank;               /* as the command line has it, then as it is tried */
+};
+
+/* The last step of MurmurHash3: each bit of the result depends on each of h. */
+static uint64_t mix(uint64_t h)
+{
+	h = (h ^ h >> 33) * 0xFF51AFD7ED558CCD;
+	h = (h ^ h >> 33) * 0xC4CEB9FE1A85EC53;
+	return h ^ h >> 33;
+}
+
+/* FNV-1a. */
+static uint64_t hash(uint64_t h, const void *data, size_t len)
+{
+	const unsigned char *p = data;
+
+	while (len-- > 0)
+		h = (h ^ *p++) * 0x100000001B3;
+	return h;
+}
+
+/* The client's address without its port, an IPv4 one as it is inside IPv6. All
+ * others share one key. */
+static uint64_t client_key(void)
+{
+	const uint64_t basis = 0xCBF29CE484222325;
+	union proxyhdr_addr a = conn.client;
+
+	map_to_ip6(&a);
+	return a.sa.sa_family == AF_INET6 ? hash(basis, &a.in6.sin6_addr, 16) : basis;
+}
+
+static uint64_t random_key(void)
+{
+	uint64_t key;
+
+	if (getentropy(&key, sizeof key) < 0)
+		fail(EXIT_SYSTEM, "getentropy: %s", strerror(errno));
+	return key;
+}
+
+static int by_score(const void *a, const void *b)
+{
+	const struct choice *x = a, *y = b;
+
+	if (x->score != y->score)
+		return x->score < y->score ? 1 : -1;
+	return x->rank - y->rank;
+}
+
+/* The backends in the order in which they are tried. hash is rendezvous hashing:
+ * each backend has a score with this client, whatever the others are, so without
+ * one of them only its clients move. */
+static struct choice *order_backends(const struct options *o)
+{
+	static struct choice only;
+	struct choice *list = o->count > 1 ? calloc((size_t)o->count, sizeof *list) : &only;
+	uint64_t key = 0;
+	int i;
+
+	if (list == NULL)
+		fail(EXIT_SYSTEM, "no memory for %d backends", o->count);
+	if (o->count > 1 && o->balance != FIRST)
+		key = o->balance == HASH ? client_key() : random_key();
+	for (i = 0; i < o->count; i++) {
+		const char *text = o->backends[i];
+
+		list[i] = (struct choice){ .text = text, .rank = i };
+		if (o->balance == HASH)
+			list[i].score = mix(hash(key, text, strlen(text)));
+		else if (o->balance == RANDOM)
+			list[i].score = mix(key + mix((uint64_t)i));
+	}
+	if (o->count > 1 && o->balance != FIRST)
+		qsort(list, (size_t)o->count, sizeof *list, by_score);
+	for (i = 0; i < o->count; i++)
+		list[i].rank = i;
+	return list;
+}
+
+/* ---- connect to it ---- */
+
+/* RFC 8305 5: how long an attempt is waited for before the next one starts beside
+ * it; and how many there are at once. */
+enum { STAGGER = 250, ATTEMPTS = 32 };
+enum { PAUSE = 20 };            /* milliseconds, before a full queue is tried again */
+
+/* A backend that is being tried. */
+struct target {
+	struct backend backend;
+	int rank;
+	const struct addrinfo *next;        /* its addresses that are not yet tried */
+	int under_way;                      /* attempts; 0, and no next: it is free */
+	int deadline;
+	char why[128];                      /* the last attempt failed */
+};
 
 /* getaddrinfo(3) knows no time limit: it has a thread of its own, which is left
  * behind when the time is over. */
 struct lookup {
-	const struct backend *backend;
+	char host[256], port[16];
 	struct addrinfo *found;
 	int error;
 	int done[2];            /* a pipe: readable when there is an answer */
 };
+
+/* A connection that is being made, or a name that is looked up. */
+struct attempt {
+	struct target *target;
+	const struct addrinfo *to;
+	struct lookup *lookup;              /* NULL: it is a connection */
+};
+
+/* All that is under way. Times are in milliseconds since it began. The clock is
+ * not read before it has to be: for a connection made AT_ONCE never. */
+static struct {
+	struct target targets[ATTEMPTS];
+	struct attempt attempts[ATTEMPTS];
+	struct pollfd p[1 + ATTEMPTS];      /* the client's, then the attempts' */
+	int count;                          /* of attempts */
+	const struct choice *next, *end;    /* backends that are not yet tried */
+	long long began;                    /* 0: the clock has not been read */
+	struct end *won;
+} race;
+
+enum progress { STARTED, CONNECTED, FAILED, NONE_LEFT };
+
+static int elapsed(void)
+{
+	return race.began > 0 ? (int)(now() - race.began) : 0;
+}
+
+__attribute__((format(printf, 2, 3)))
+static void explain(struct target *t, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(t->why, sizeof t->why, format, args);
+	va_end(args);
+}
+
+static void explain_error(struct target *t, int error)
+{
+	explain(t, "cannot connect: %s%s", strerror(error),
+	        error == ECONNREFUSED || error == ENOENT ? ": does the backend listen there?" :
+	        error == EACCES ? ": may the user that runs relay write to that socket?" : "");
+}
+
+/* Where one of several is given up, the log tells. */
+static void log_skipped(const struct target *t, const char *why)
+{
+	struct line line = { .len = 0 };
+
+	if (conn.options.quiet || conn.options.check || conn.options.count == 1)
+		return;
+	conn.text = t->backend.text;
+	memset(&conn.backend, 0, sizeof conn.backend);
+	add(&line, "skipped");
+	add_pair(&line, "msg", why);
+	add_connection(&line);
+	emit(LOG_WARNING, &line);
+}
 
 static void *look_up_in_thread(void *arg)
 {
 	struct lookup *l = arg;
 	struct addrinfo hints = { .ai_flags = AI_NUMERICSERV, .ai_socktype = SOCK_STREAM };
 
-	l->error = getaddrinfo(l->backend->host, l->backend->port, &hints, &l->found);
+	l->error = getaddrinfo(l->host, l->port, &hints, &l->found);
 	if (write(l->done[1], "", 1) < 0)
 		l->error = EAI_SYSTEM;
 	return NULL;
 }
 
-static struct addrinfo *look_up(const struct backend *backend, int ms)
+/* Starts to look up a backend's name. The thread may outlive the attempt: what it
+ * uses is never freed. */
+static int start_lookup(struct attempt *a)
 {
-	static struct lookup l;
+	struct lookup *l = calloc(1, sizeof *l);
 	pthread_t thread;
-	int error;
+	int error = ENOMEM;
 
-	l.backend = backend;
-	if (pipe(l.done) < 0)
-		fail(EXIT_SYSTEM, "pipe: %s", strerror(errno));
-	if ((error = pthread_create(&thread, NULL, look_up_in_thread, &l)) != 0)
-		fail(EXIT_SYSTEM, "cannot start the look-up: %s", strerror(error));
-	if (wait_in_setup(l.done[0], POLLIN, ms) == 0)
-		fail(EXIT_SYSTEM, "looking up %s: no answer within %g s", backend->host, ms / 1000.0);
-	pthread_join(thread, NULL);
-	if (l.error != 0)
-		fail(EXIT_SYSTEM, "looking up %s: %s", backend->host, gai_strerror(l.error));
-	close(l.done[0]);
-	close(l.done[1]);
-	return l.found;
+	if (l != NULL && pipe(l->done) == 0) {
+		signal(SIGPIPE, SIG_IGN);       /* the answer may come too late */
+		memcpy(l->host, a->target->backend.host, sizeof l->host);
+		memcpy(l->port, a->target->backend.port, sizeof l->port);
+		error = pthread_create(&thread, NULL, look_up_in_thread, l);
+	} else if (l != NULL) {
+		error = errno;
+	}
+	if (error != 0) {
+		explain(a->target, "cannot start the look-up: %s", strerror(error));
+		return -1;
+	}
+	pthread_detach(thread);
+	a->lookup = l;
+	return l->done[0];
 }
 
+/* IP_TRANSPARENT: the packets carry the client's own address. */
+static void bind_to_client(int fd, const struct addrinfo *to, union proxyhdr_addr *from)
+{
+#ifdef __linux__
+	int on = 1, level = to->ai_family == AF_INET ? IPPROTO_IP : IPPROTO_IPV6;
+	int name = to->ai_family == AF_INET ? IP_TRANSPARENT : IPV6_TRANSPARENT;
+
+	*from = conn.client;
+	if (from->sa.sa_family != AF_INET && from->sa.sa_family != AF_INET6)
+		fail(EXIT_SYSTEM, "--bind=client: this client has no IP address");
+	set_port(from, 0);
+	if (setsockopt(fd, level, name, &on, sizeof on) < 0)
+		fail(EXIT_SYSTEM, "--bind=client: %s%s", strerror(errno),
+		     errno == EPERM ? ": relay needs the capability CAP_NET_ADMIN" : "");
+#else
+	(void)fd, (void)to, (void)from;
+	fail(EXIT_USAGE, "--bind=client exists on Linux only");
+#endif
+}
+
+static void bind_source(int fd, const struct addrinfo *to)
+{
+	union proxyhdr_addr from = conn.options.bind;
+
+	if (conn.options.bind_client)
+		bind_to_client(fd, to, &from);
+	if (from.sa.sa_family == AF_UNSPEC)
+		return;
+#ifdef __linux__
+	/* ip(7): choose the port at connect, by both ends: more to choose from */
+	int on = 1;
+
+	setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
+#endif
+	if (bind(fd, &from.sa, to->ai_addrlen) < 0)
+		fail(EXIT_SYSTEM, "--bind: %s: does this machine have the address?", strerror(errno));
+}
+
+/* Starts to connect. Returns the socket; -1 and errno, EAGAIN where a UNIX
+ * socket's queue is full: poll does not tell when it has room (unix(7)). */
 static int start_connect(const struct addrinfo *to)
 {
-	const union proxyhdr_addr *from = &conn.options.bind;
-	int fd = socket(to->ai_family, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	int fd = socket(to->ai_family, SOCK_STREAM | SOCK_NONBLOCK, 0), error;
 
 	if (fd < 0)
 		return -1;
-	if (from->sa.sa_family != AF_UNSPEC) {
-#ifdef __linux__
-		/* ip(7): choose the port at connect, by both ends: more to choose from */
-		int on = 1;
-
-		setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
-#endif
-		if (bind(fd, &from->sa, to->ai_addrlen) < 0)
-			fail(EXIT_SYSTEM, "--bind: %s: does this machine have the address?", strerror(errno));
-	}
+	bind_source(fd, to);
 	set_linger(fd, true);
-	if (connect(fd, to->ai_addr, to->ai_addrlen) < 0 && errno != EINPROGRESS) {
-		int error = errno;
-
-		close(fd);
-		errno = error;
-		return -1;
-	}
-	return fd;
-}
-
-/* Connects to one address within ms milliseconds. Returns the socket, or -1 and
- * errno. */
-static int connect_to(const struct addrinfo *to, int ms)
-{
-	enum { PAUSE = 20 };
-	int fd, error = ETIMEDOUT;
-	socklen_t len = sizeof error;
-	short revents;
-
-	/* unix(7): there, a full accept queue is EAGAIN, and poll does not tell */
-	while ((fd = start_connect(to)) < 0 && errno == EAGAIN && ms > 0) {
-		wait_in_setup(-1, 0, PAUSE);
-		ms -= PAUSE;
-	}
-	if (fd < 0 && errno == EAGAIN)
-		errno = ETIMEDOUT;
-	if (fd < 0 || to->ai_family == AF_UNIX)
+	if (connect(fd, to->ai_addr, to->ai_addrlen) == 0 || errno == EINPROGRESS)
 		return fd;
-	revents = wait_in_setup(fd, POLLOUT, ms);
-	if (revents & POLLERR)
-		getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len);
-	else if (revents != 0)
-		return fd;
+	error = errno;
 	close(fd);
 	errno = error;
 	return -1;
@@ -1671,48 +1861,346 @@ static void take_descriptors(struct end *backend, const struct end *given)
 
 static bool is_usable(const struct addrinfo *a)
 {
-	int bind_family = conn.options.bind.sa.sa_family;
+	int family = conn.options.bind_client ? conn.client.sa.sa_family : conn.options.bind.sa.sa_family;
 
-	return bind_family == AF_UNSPEC || bind_family == a->ai_family;
+	return family == AF_UNSPEC || family == a->ai_family;
 }
 
-/* Connects to the first of the backend's addresses that takes it. The time is
- * for all of it: each address gets its share of what is left. */
-static void connect_backend(struct end *backend, const struct backend *b)
+/* RFC 8305 4: the two families in turn, the resolver's first one first. Drops what
+ * --bind cannot use. */
+static struct addrinfo *interleave(struct addrinfo *list)
 {
-	const struct addrinfo *a, *list = &b->address;
-	int ms = conn.options.timeout, usable = 0, error = EADDRNOTAVAIL, fd;
-	long long deadline = 0;
+	struct addrinfo *queues[2] = { NULL, NULL }, **tails[2] = { &queues[0], &queues[1] };
+	struct addrinfo *a, *next, *first = NULL, **tail = &first;
+	int i;
 
-	if (b->descriptors.in > 0) {
-		take_descriptors(backend, &b->descriptors);
-		return;
-	}
-	if (b->host[0] != '\0') {
-		deadline = now() + ms;
-		list = look_up(b, ms);
-	}
-	for (a = list; a != NULL; a = a->ai_next)
-		usable += is_usable(a);
-	if (usable == 0)
-		fail(EXIT_SYSTEM, "%s has no address of the family of --bind", b->host);
-	for (a = list; a != NULL; a = a->ai_next) {
+	for (a = list; a != NULL; a = next) {
+		next = a->ai_next;
+		a->ai_next = NULL;
 		if (!is_usable(a))
 			continue;
-		memcpy(&conn.backend, a->ai_addr, a->ai_addrlen);
-		if (deadline > 0) {
-			ms = (int)(deadline - now()) / usable--;
-			ms = ms > 0 ? ms : 0;
-		}
-		if ((fd = connect_to(a, ms)) >= 0) {
-			*backend = (struct end){ fd, fd, fd };
-			return;
-		}
-		error = errno;
+		i = queues[0] != NULL && a->ai_family != queues[0]->ai_family;
+		*tails[i] = a;
+		tails[i] = &a->ai_next;
 	}
-	fail(EXIT_SYSTEM, "cannot connect: %s%s", strerror(error),
-	     error == ECONNREFUSED || error == ENOENT ? ": does the backend listen there?" :
-	     error == EACCES ? ": may the user that runs relay write to that socket?" : "");
+	for (i = 0; queues[0] != NULL || queues[1] != NULL; i = !i) {
+		if (queues[i] == NULL)
+			continue;
+		*tail = queues[i];
+		queues[i] = queues[i]->ai_next;
+		tail = &(*tail)->ai_next;
+		*tail = NULL;
+	}
+	return first;
+}
+
+/* Ends attempt i, which has failed, and its backend with the last one. */
+static enum progress end_attempt(int i)
+{
+	struct target *t = race.attempts[i].target;
+
+	close(race.p[1 + i].fd);
+	race.attempts[i] = race.attempts[--race.count];
+	race.p[1 + i] = race.p[1 + race.count];
+	if (--t->under_way == 0 && t->next == NULL)
+		log_skipped(t, t->why);
+	return FAILED;
+}
+
+/* Ends all attempts but i, which has a connection. What was tried before it, and
+ * has not answered, has been passed over. */
+static enum progress win(int i)
+{
+	struct attempt won = race.attempts[i];
+	int fd = race.p[1 + i].fd, j, rank = won.target->rank;
+
+	for (j = 0; j < race.count; j++) {
+		struct target *t = race.attempts[j].target;
+
+		if (j == i)
+			continue;
+		close(race.p[1 + j].fd);
+		if (t->rank < rank && --t->under_way == 0)
+			log_skipped(t, "no answer yet, another backend was faster");
+	}
+	conn.text = won.target->backend.text;
+	memcpy(&conn.backend, won.to->ai_addr, won.to->ai_addrlen);
+	*race.won = (struct end){ fd, fd, fd };
+	return CONNECTED;
+}
+
+/* Connects attempt i, or tries it again. */
+static enum progress try_connect(int i)
+{
+	struct attempt *a = &race.attempts[i];
+	struct pollfd *p = &race.p[1 + i];
+
+	memcpy(&conn.backend, a->to->ai_addr, a->to->ai_addrlen);
+	*p = (struct pollfd){ start_connect(a->to), POLLOUT, 0 };
+	if (p->fd >= 0 && a->to->ai_family == AF_UNIX)
+		return win(i);
+	if (p->fd >= 0 || errno == EAGAIN)
+		return STARTED;
+	explain_error(a->target, errno);
+	return end_attempt(i);
+}
+
+/* Attempt i is ready, its time is over, or it is to be tried again. */
+static enum progress advance_attempt(int i, int ms)
+{
+	struct attempt *a = &race.attempts[i];
+	struct target *t = a->target;
+	short revents = race.p[1 + i].revents;
+	socklen_t len = sizeof(int);
+	int error = ETIMEDOUT;
+
+	if (a->lookup == NULL && race.p[1 + i].fd < 0 && ms < t->deadline)
+		return try_connect(i);
+	if (revents == 0 && ms < t->deadline)
+		return STARTED;
+	if (a->lookup != NULL) {
+		if (revents == 0)
+			explain(t, "looking up %s: no answer within %g s", a->lookup->host, conn.options.timeout / 1000.0);
+		else if (a->lookup->error != 0)
+			explain(t, "looking up %s: %s", a->lookup->host, gai_strerror(a->lookup->error));
+		else if ((t->next = interleave(a->lookup->found)) == NULL)
+			explain(t, "%s has no address of the family of --bind", a->lookup->host);
+		return end_attempt(i);
+	}
+	if (revents & POLLERR)
+		getsockopt(race.p[1 + i].fd, SOL_SOCKET, SO_ERROR, &error, &len);
+	else if (revents != 0)
+		return win(i);
+	if (revents == 0)
+		t->next = NULL;
+	explain_error(t, error);
+	return end_attempt(i);
+}
+
+/* The backend that is tried already and has more addresses, else the next one. */
+static struct target *next_target(int ms)
+{
+	struct target *t, *found = NULL, *unused = NULL;
+
+	for (t = race.targets; t < race.targets + ATTEMPTS; t++) {
+		if (t->next != NULL && (found == NULL || t->rank < found->rank))
+			found = t;
+		if (t->next == NULL && t->under_way == 0 && unused == NULL)
+			unused = t;
+	}
+	if (found != NULL || race.next == race.end)
+		return found;
+	parse_backend(&unused->backend, race.next->text);
+	unused->rank = race.next++->rank;
+	unused->deadline = ms + conn.options.timeout;
+	return unused;
+}
+
+/* Starts the next attempt. */
+static enum progress start_attempt(int ms)
+{
+	struct target *t = next_target(ms);
+	struct attempt *a = &race.attempts[race.count];
+
+	if (t == NULL)
+		return NONE_LEFT;
+	if (t->backend.descriptors.in > 0) {
+		take_descriptors(race.won, &t->backend.descriptors);
+		memset(&conn.backend, 0, sizeof conn.backend);
+		return CONNECTED;
+	}
+	*a = (struct attempt){ .target = t };
+	t->under_way++;
+	race.count++;
+	if (t->next == NULL && t->backend.host[0] != '\0') {
+		int fd = start_lookup(a);
+
+		race.p[race.count] = (struct pollfd){ fd, POLLIN, 0 };
+		return fd < 0 ? end_attempt(race.count - 1) : STARTED;
+	}
+	a->to = t->next != NULL ? t->next : &t->backend.address;
+	t->next = a->to->ai_next;
+	return try_connect(race.count - 1);
+}
+
+/* How long to wait, at most, until something is due. */
+static int time_to_wait(int ms, int due)
+{
+	int i, at = due;
+
+	for (i = 0; i < race.count; i++) {
+		if (race.attempts[i].target->deadline < at)
+			at = race.attempts[i].target->deadline;
+		if (race.p[1 + i].fd < 0 && ms + PAUSE < at)
+			at = ms + PAUSE;
+	}
+	if (race.began == 0 && ms + AT_ONCE < at)
+		at = ms + AT_ONCE;
+	return at > ms ? at - ms : 0;
+}
+
+/* Connects to the first of these backends that takes it: RFC 8305's happy eyeballs,
+ * for backends and for the addresses of each. */
+static bool connect_any(const struct choice *list, int count, struct end *won)
+{
+	enum progress progress;
+	int ms = 0, due = 0, i, wait;
+
+	race.next = list;
+	race.end = list + count;
+	race.won = won;
+	race.count = 0;
+	race.began = 0;
+	for (;;) {
+		while (race.count < ATTEMPTS && (race.count == 0 || ms >= due)) {
+			if ((progress = start_attempt(ms)) == CONNECTED)
+				return true;
+			if (progress == NONE_LEFT && race.count == 0)
+				return false;
+			due = progress == FAILED ? ms : progress == STARTED ? ms + STAGGER : INT_MAX;
+		}
+		wait = time_to_wait(ms, due);
+		if (!wait_in_setup(race.p, (nfds_t)race.count + 1, wait) && race.began == 0)
+			race.began = now() - wait;
+		ms = elapsed();
+		for (i = race.count - 1; i >= 0; i--) {
+			if ((progress = advance_attempt(i, ms)) == CONNECTED)
+				return true;
+			if (progress == FAILED)
+				due = ms;
+		}
+	}
+}
+
+static void connect_backend(struct end *backend)
+{
+	const struct options *o = &conn.options;
+
+	if (connect_any(order_backends(o), o->count, backend))
+		return;
+	if (o->count == 1)
+		fail(EXIT_SYSTEM, "%s", race.targets[0].why);
+	conn.text = NULL;
+	memset(&conn.backend, 0, sizeof conn.backend);
+	fail(EXIT_SYSTEM, "none of the %d backends takes the connection", o->count);
+}
+
+/* ---- no client: --check ---- */
+
+enum { CHECK_TIME = 1000 };     /* milliseconds in which a backend may answer */
+
+/* Whether an answer, a text, says that the header was taken for a request: HTTP's
+ * 400, SMTP's and FTP's 5xx, IMAP's BAD, POP3's -ERR, and OpenSSH's words. */
+static bool is_complaint(const char *answer)
+{
+	const char *line, *next;
+
+	if (strncmp(answer, "HTTP/1.", 7) == 0)
+		return strncmp(answer + 8, " 400", 4) == 0;
+	for (line = answer; *line != '\0'; line = next) {
+		size_t len = strcspn(line, "\r\n");
+
+		next = line + len + strspn(line + len, "\r\n");
+		if (line[0] == '5' && len > 3 && strspn(line, "0123456789") == 3)
+			return true;
+		if (strncmp(line, "-ERR", 4) == 0 || strncmp(line, "Invalid SSH", 11) == 0)
+			return true;
+		if (strcspn(line, " ") < len && strncmp(line + strcspn(line, " "), " BAD", 4) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* PROXY spec 2: health checks send LOCAL, and version 1, which has no word for it,
+ * the addresses of the connection itself. */
+static size_t build_check(unsigned char *buf, int fd)
+{
+	struct proxyhdr hdr = { .version = conn.options.version, .command = PROXYHDR_LOCAL };
+	socklen_t len = sizeof hdr.src;
+	int n;
+
+	if (hdr.version == 0)
+		return 0;
+	if (hdr.version == 1 && getsockname(fd, &hdr.src.sa, &len) == 0) {
+		len = sizeof hdr.dst;
+		hdr.command = PROXYHDR_PROXY;
+		hdr.transport = PROXYHDR_STREAM;
+		getpeername(fd, &hdr.dst.sa, &len);
+	}
+	n = proxyhdr_build(buf, PROXYHDR_MAX, &hdr);
+	return n > 0 ? (size_t)n : 0;
+}
+
+/* Sends a header and reads what comes of it within CHECK_TIME. Returns how that
+ * ended: a word. */
+static const char *try_header(const struct end *backend, char *answer, size_t size)
+{
+	unsigned char *header = buffers[CLIENT];
+	struct pollfd p[2] = { { 0 }, { backend->in, POLLIN, 0 } };
+	long long deadline = now() + CHECK_TIME;
+	size_t len = 0, n = build_check(header, backend->in);
+	ssize_t got = 1;
+
+	if (n > 0 && put(backend->out, header, n) < (ssize_t)n)
+		return "reset";
+	while (len < size - 1 && now() < deadline) {
+		if (!wait_in_setup(p, 2, (int)(deadline - now())))
+			continue;
+		got = get(backend->in, answer + len, size - 1 - len);
+		if (got <= 0 && failed(READ_FAILED) != NOT_NOW)
+			break;
+		len += got > 0 ? (size_t)got : 0;
+	}
+	answer[len] = '\0';
+	return got > 0 || now() >= deadline ? "open" : got == 0 ? "closed" : "reset";
+}
+
+/* One backend, one line on stdout. Returns whether it takes the header. */
+static bool check(const struct choice *backend)
+{
+	static char answer[4096];
+	struct line line = { .len = 0 };
+	struct end end = { -1, -1, -1 };
+	long long start = now();
+	const char *ended, *why = NULL;
+	bool connected = connect_any(backend, 1, &end);
+	long long ms = now() - start;
+
+	answer[0] = '\0';
+	ended = connected ? try_header(&end, answer, sizeof answer) : NULL;
+	if (!connected)
+		why = race.targets[0].why;
+	else if (is_complaint(answer))
+		why = "it takes the header for a request: it does not expect one";
+	else if (strcmp(ended, "open") != 0)
+		why = "it ends the connection: does it expect a header, and from here?";
+	close(end.in);
+	answer[strcspn(answer, "\r\n")] = '\0';
+	add(&line, why == NULL ? "ok" : "failed");
+	add_pair(&line, "backend", backend->text);
+	add(&line, " connect_ms=%lld", ms);
+	if (connected)
+		add(&line, " header=%s end=%s", conn.options.version == 2 ? "v2" :
+		    conn.options.version == 1 ? "v1" : "none", ended);
+	if (answer[0] != '\0')
+		add_pair(&line, "answer", answer);
+	if (why != NULL)
+		add_pair(&line, "msg", why);
+	printf("%s\n", line.text);
+	fflush(stdout);
+	return why == NULL;
+}
+
+static int check_all(const struct options *o)
+{
+	const struct choice *list = order_backends(o);
+	bool all = true;
+	int i;
+
+	conn.ends[CLIENT] = (struct end){ -1, -1, -1 };
+	for (i = 0; i < o->count; i++)
+		all &= check(&list[i]);
+	return all ? 0 : EXIT_SYSTEM;
 }
 
 /* ---- relay ---- */
@@ -1820,13 +2308,15 @@ int main(int argc, char **argv)
 		conn.started = now();
 		catch_signals();
 	}
+	if (conn.options.check)
+		return check_all(&conn.options);
 	up->buf = buffers[CLIENT];
 	down->buf = buffers[BACKEND];
 	find_client(client);
 	if (conn.options.accept_from != NULL)
 		ask_header(client, up);
 	write_header(up);
-	connect_backend(backend, &conn.options.backend);
+	connect_backend(backend);
 	up->from = client->in;
 	up->to = backend->out;
 	down->from = backend->in;
