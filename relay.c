@@ -1678,7 +1678,7 @@ struct lookup {
 	char host[256], port[16];
 	struct addrinfo *found;
 	int error;
-	int done[2];            /* a pipe: readable when there is an answer */
+	int done[2];            /* a pipe: it ends when there is an answer */
 };
 
 /* A connection that is being made, or a name that is looked up. */
@@ -1744,9 +1744,9 @@ static void *look_up_in_thread(void *arg)
 	struct lookup *l = arg;
 	struct addrinfo hints = { .ai_flags = AI_NUMERICSERV, .ai_socktype = SOCK_STREAM };
 
+	pthread_detach(pthread_self());
 	l->error = getaddrinfo(l->host, l->port, &hints, &l->found);
-	if (write(l->done[1], "", 1) < 0)
-		l->error = EAI_SYSTEM;
+	close(l->done[1]);
 	return NULL;
 }
 
@@ -1756,21 +1756,20 @@ static int start_lookup(struct attempt *a)
 {
 	struct lookup *l = calloc(1, sizeof *l);
 	pthread_t thread;
-	int error = ENOMEM;
+	int error;
 
-	if (l != NULL && pipe(l->done) == 0) {
-		signal(SIGPIPE, SIG_IGN);       /* the answer may come too late */
-		memcpy(l->host, a->target->backend.host, sizeof l->host);
-		memcpy(l->port, a->target->backend.port, sizeof l->port);
-		error = pthread_create(&thread, NULL, look_up_in_thread, l);
-	} else if (l != NULL) {
-		error = errno;
-	}
-	if (error != 0) {
-		explain(a->target, "cannot start the look-up: %s", strerror(error));
+	if (l == NULL || pipe(l->done) < 0) {
+		explain(a->target, "looking up %s: %s", a->target->backend.host, strerror(errno));
 		return -1;
 	}
-	pthread_detach(thread);
+	memcpy(l->host, a->target->backend.host, sizeof l->host);
+	memcpy(l->port, a->target->backend.port, sizeof l->port);
+	if ((error = pthread_create(&thread, NULL, look_up_in_thread, l)) != 0) {
+		explain(a->target, "cannot start the look-up: %s", strerror(error));
+		close(l->done[0]);
+		close(l->done[1]);
+		return -1;
+	}
 	a->lookup = l;
 	return l->done[0];
 }
@@ -2039,12 +2038,20 @@ static int time_to_wait(int ms, int due)
 	return at > ms ? at - ms : 0;
 }
 
+/* Returns what time it is then. */
+static int wait_for_attempts(int ms)
+{
+	if (!wait_in_setup(race.p, (nfds_t)race.count + 1, ms) && race.began == 0)
+		race.began = now() - ms;
+	return elapsed();
+}
+
 /* Connects to the first of these backends that takes it: RFC 8305's happy eyeballs,
  * for backends and for the addresses of each. */
 static bool connect_any(const struct choice *list, int count, struct end *won)
 {
 	enum progress progress;
-	int ms = 0, due = 0, i, wait;
+	int ms = 0, due = 0, i;
 
 	race.next = list;
 	race.end = list + count;
@@ -2059,10 +2066,7 @@ static bool connect_any(const struct choice *list, int count, struct end *won)
 				return false;
 			due = progress == FAILED ? ms : progress == STARTED ? ms + STAGGER : INT_MAX;
 		}
-		wait = time_to_wait(ms, due);
-		if (!wait_in_setup(race.p, (nfds_t)race.count + 1, wait) && race.began == 0)
-			race.began = now() - wait;
-		ms = elapsed();
+		ms = wait_for_attempts(time_to_wait(ms, due));
 		for (i = race.count - 1; i >= 0; i--) {
 			if ((progress = advance_attempt(i, ms)) == CONNECTED)
 				return true;

@@ -201,11 +201,12 @@ class Relay:
              that one on 2, too. pipe-in, pipe-out: a pipe on 0 or 1, a TCP socket on the other
     backend  tcp, tcp6, unix, abstract. refusing: nobody listens. full, full-unix: the
              accept queue is full
+    before, after  further backends, of these kinds, on the command line before and after
     held     relay is not started before release()
     tracer   a command before relay's own
     """
 
-    def __init__(self, *options, client="tcp", backend="tcp", held=False, tracer=()):
+    def __init__(self, *options, client="tcp", backend="tcp", before=(), after=(), held=False, tracer=()):
         self.options, self.kind = options, client
         self.directory = tempfile.mkdtemp(dir=DIRECTORY, prefix="ends")
         self.log_path = self.directory + "/log"
@@ -213,8 +214,11 @@ class Relay:
         self.open = contextlib.ExitStack()
         self.launcher = self.process = None
         self.names = self.far = None    # the client connection's two addresses; relay's 0, 1, 2
-        self.listener, self.to = self.make_backend(backend)
-        self.command = [*tracer, RELAY, *options, self.to]
+        made = [self.make_backend(kind) for kind in (*before, backend, *after)]
+        self.listener, self.to = made.pop(len(before))
+        self.others = made      # their listeners, and how they are written
+        self.command = [*tracer, RELAY, *options, *(to for _, to in made[:len(before)]), self.to,
+                        *(to for _, to in made[len(before):])]
         if held:
             wait = 'until [ -e "$0" ]; do sleep 0.01; done; exec "$@"'
             self.command = ["sh", "-c", wait, self.directory + "/go", *self.command]
@@ -252,7 +256,7 @@ class Relay:
         return end
 
     def make_backend(self, kind):
-        path = self.directory + "/backend"
+        path = tempfile.mktemp(dir=self.directory, prefix="backend")
         family = socket.AF_UNIX if kind in ("unix", "full-unix", "abstract") else \
             socket.AF_INET6 if kind == "tcp6" else socket.AF_INET
         listener = self.keep(socket.socket(family))

@@ -183,7 +183,7 @@ drop_inside() {
 @test "an option without its value is named" {
     local option
     backend_record "$backend"
-    for option in -a -b -t -i -x --accept-from --bind --timeout --idle --tlv; do
+    for option in -a -b -l -t -i -x --accept-from --balance --bind --timeout --idle --tlv; do
         expect 100 "*${option}[, ]*value*" "$RELAY" "$to" "$option"
     done
     expect 100 '*-t[, ]*value*' "$RELAY" "$to" -vt
@@ -194,21 +194,20 @@ drop_inside() {
 @test "a value for an option that takes none is named" {
     local option
     backend_record "$backend"
-    for option in v1 v2 no-header crc32c unique-id ssl verbose quiet help version; do
+    for option in v1 v2 no-header crc32c unique-id ssl check verbose quiet help version; do
         expect 100 "*--$option*--help*" "$RELAY" "--$option=yes" "$to"
     done
     no_problems
     nothing_reached_backend
 }
 
-@test "no backend, or more than one, is told" {
+@test "no backend, or a wrong one among others, is told" {
     backend_record "$backend"
     expect 100 '*no backend*--help*' "$RELAY"
     expect 100 '*no backend*--help*' "$RELAY" --
     expect 100 '*no backend*--help*' "$RELAY" -v -2
-    expect 100 "*more than one*$to*127.0.0.2:80*" "$RELAY" "$to" 127.0.0.2:80
-    expect 100 '*more than one*' "$RELAY" "$to" "$to" "$to"
-    expect 100 '*more than one*' "$RELAY" -- "$to" -v
+    expect 100 '*no port*" backend=-v' "$RELAY" -- "$to" -v
+    expect 100 '*port*1 to 65535*" backend=127.0.0.1:x' "$RELAY" "$to" 127.0.0.1:x "$to"
     expect 100 '*HOST:PORT*' "$RELAY" ''
     no_problems
     nothing_reached_backend
@@ -414,6 +413,16 @@ drop_inside() {
             # shellcheck disable=SC2086 # a list of words, or none
             expect 100 '*needs*-2*' "$RELAY" $version "$option" "$to"
         done
+    done
+    no_problems
+    nothing_reached_backend
+}
+
+@test "--balance is first, hash or random" {
+    local how
+    backend_record "$backend"
+    for how in '' First roundrobin 'hash ' 0 hash,random; do
+        expect 100 '*--balance*first, hash or random*' "$RELAY" -l "$how" "$to"
     done
     no_problems
     nothing_reached_backend
@@ -821,11 +830,11 @@ while True:
     backend_record "$backend"
     run -100 sh -c '"$0" "$@" <&- >&- 2>&-' "$RELAY" "$to"
     wait_log syslog "backend=$to"
-    run -100 sh -c '"$0" "$@" <&- >&- 2>&-' "$RELAY" "$to" too-many
-    wait_log syslog "$to, too-many"
+    run -100 sh -c '"$0" "$@" <&- >&- 2>&-' "$RELAY" "too-many-$backend"
+    wait_log syslog "backend=too-many-$backend"
     run grep -F "$to" "$(log_file syslog)"
     assert_line --index 0 --regexp 'relay\[[0-9]+\]: error msg="descriptor 0 is closed: [^"]*" backend='
-    assert_line --index 1 --regexp 'relay\[[0-9]+\]: error msg="more than one backend given: [^"]*"$'
+    assert_line --index 1 --regexp 'msg="no port: [^"]*" backend=too-many-[0-9]+$'
     assert_equal "${#lines[@]}" 2
     nothing_reached_backend
 }
