@@ -8,8 +8,8 @@
  * reads the bytes that it carries.
  *
  * This file goes in the order in which a connection lives: options, who is the
- * client, its own header, what the backend is told, connect, relay, report. S1 to S10 are the promises of the
- * man page's section PROMISES.
+ * client, its own header, what the backend is told, which backend, connect, relay,
+ * report. S1 to S10 are the promises of the man page's section PROMISES.
  */
 #include "proxyhdr.h"
 
@@ -94,6 +94,7 @@ static struct {
 	union proxyhdr_addr client, server; /* AF_UNSPEC: not known */
 	union proxyhdr_addr via;            /* who sent `inbound`, the client's header */
 	struct proxyhdr inbound;
+	size_t own_len;                     /* of relay's own TLVs; 0: there are none */
 	char id[2 + 2 * PROXYHDR_UNIQUE_ID_MAX + 1];    /* "": none */
 	const char *text;                   /* the backend, as the command line has it */
 	union proxyhdr_addr backend;        /* where it is connected to */
@@ -103,14 +104,11 @@ static struct {
 enum { CLIENT, BACKEND };          /* of ends, and of directions by where they come from */
 enum { FROM, TO };
 
-static unsigned char buffers[2][BUFFER_SIZE];
+/* The TLVs that relay adds, as a header without addresses, of conn.own_len bytes.
+ * Far from PROXYHDR_MAX, so that addresses always fit. */
+static unsigned char own[32 * 1024];
 
-/* The TLVs that relay adds, as a header without addresses: of len bytes, 0 if
- * there are none. Far from PROXYHDR_MAX, so that addresses always fit. */
-static struct {
-	unsigned char header[32 * 1024];
-	size_t len;
-} own;
+static unsigned char buffers[2][BUFFER_SIZE];
 
 /* ---- messages ---- */
 
@@ -476,17 +474,19 @@ static bool wait_in_setup(struct pollfd *p, nfds_t count, int ms)
 
 /* ---- TLVs ---- */
 
-/* Adds a TLV to relay's own. Returns whether there was room. */
-static bool add_own(unsigned type, const void *value, size_t len)
+/* Adds a TLV to relay's own. */
+static void add_own(unsigned type, const void *value, size_t len)
 {
 	static const struct proxyhdr empty = { .version = 2, .command = PROXYHDR_LOCAL };
-	int n = own.len > 0 ? (int)own.len : proxyhdr_build(own.header, sizeof own.header, &empty);
+	int n;
 
-	if (n > 0)
-		n = proxyhdr_add_tlv(own.header, sizeof own.header, type, value, len);
-	if (n > 0)
-		own.len = (size_t)n;
-	return n > 0;
+	if (conn.own_len == 0)
+		proxyhdr_build(own, sizeof own, &empty);
+	n = proxyhdr_add_tlv(own, sizeof own, type, value, len);
+	if (n < 0)
+		fail(EXIT_USAGE, "--tlv: too long: all TLVs together take at most %zu bytes",
+		     sizeof own - PROXYHDR_V2_FIXED);
+	conn.own_len = (size_t)n;
 }
 
 /* Reads the TLV at the start of p[0..*len), and moves both behind it. */
@@ -514,8 +514,8 @@ static bool has_own(unsigned type)
 {
 	struct proxyhdr_tlv tlv;
 
-	return own.len > 0 && find_tlv(&tlv, type, own.header + PROXYHDR_V2_FIXED,
-	                               own.len - PROXYHDR_V2_FIXED);
+	return conn.own_len > 0 && find_tlv(&tlv, type, own + PROXYHDR_V2_FIXED,
+	                               conn.own_len - PROXYHDR_V2_FIXED);
 }
 
 /* ---- options ---- */
@@ -755,8 +755,7 @@ static void parse_tlv(char *text)
 	len = decode_value(value);
 	if (type == PROXYHDR_UNIQUE_ID && len > PROXYHDR_UNIQUE_ID_MAX)
 		fail(EXIT_USAGE, "--tlv: a unique id has at most %d bytes, not %zu", PROXYHDR_UNIQUE_ID_MAX, len);
-	if (!add_own(type, value, len))
-		fail(EXIT_USAGE, "--tlv: too long: all TLVs together take at most %zu bytes", sizeof own.header);
+	add_own(type, value, len);
 }
 
 static void parse_path(struct backend *b)
@@ -980,7 +979,7 @@ static void parse_options(int argc, char **argv, struct options *o)
 		fail(EXIT_USAGE, "no backend given: see relay --help");
 	o->backends = argv + optind;
 	o->count = argc - optind;
-	if (o->version != 2 && (o->crc32c || o->unique_id || o->ssl || own.len > 0))
+	if (o->version != 2 && (o->crc32c || o->unique_id || o->ssl || conn.own_len > 0))
 		fail(EXIT_USAGE, "%s needs a version 2 header: give -2 as well",
 		     o->crc32c ? "--crc32c" : o->unique_id ? "--unique-id" : o->ssl ? "--ssl" : "--tlv");
 	if (o->unique_id && has_own(PROXYHDR_UNIQUE_ID))
@@ -1527,8 +1526,8 @@ static int add_tlvs(unsigned char *buf, int n)
 	while (n > 0 && next_tlv(&tlv, &p, &len))
 		if (tlv.type != PROXYHDR_CRC32C && tlv.type != PROXYHDR_NOOP && !has_own(tlv.type))
 			n = proxyhdr_add_tlv(buf, PROXYHDR_MAX, tlv.type, tlv.value, tlv.len);
-	p = own.header + PROXYHDR_V2_FIXED;
-	len = own.len > 0 ? own.len - PROXYHDR_V2_FIXED : 0;
+	p = own + PROXYHDR_V2_FIXED;
+	len = conn.own_len > 0 ? conn.own_len - PROXYHDR_V2_FIXED : 0;
 	while (n > 0 && next_tlv(&tlv, &p, &len))
 		n = proxyhdr_add_tlv(buf, PROXYHDR_MAX, tlv.type, tlv.value, tlv.len);
 	if (n > 0 && conn.options.crc32c)
@@ -1691,13 +1690,14 @@ struct attempt {
 /* All that is under way. Times are in milliseconds since it began. The clock is
  * not read before it has to be: for a connection made AT_ONCE never. */
 static struct {
-	struct target targets[ATTEMPTS];
-	struct attempt attempts[ATTEMPTS];
-	struct pollfd p[1 + ATTEMPTS];      /* the client's, then the attempts' */
-	int count;                          /* of attempts */
 	const struct choice *next, *end;    /* backends that are not yet tried */
 	long long began;                    /* 0: the clock has not been read */
 	struct end *won;
+	int count;                          /* of attempts */
+	int used;                           /* of targets: more were never needed */
+	struct pollfd p[1 + ATTEMPTS];      /* the client's, then the attempts' */
+	struct attempt attempts[ATTEMPTS];
+	struct target targets[ATTEMPTS];
 } race;
 
 enum progress { STARTED, CONNECTED, FAILED, NONE_LEFT };
@@ -1981,7 +1981,7 @@ static struct target *next_target(int ms)
 {
 	struct target *t, *found = NULL, *unused = NULL;
 
-	for (t = race.targets; t < race.targets + ATTEMPTS; t++) {
+	for (t = race.targets; t < race.targets + race.used; t++) {
 		if (t->next != NULL && (found == NULL || t->rank < found->rank))
 			found = t;
 		if (t->next == NULL && t->under_way == 0 && unused == NULL)
@@ -1989,6 +1989,8 @@ static struct target *next_target(int ms)
 	}
 	if (found != NULL || race.next == race.end)
 		return found;
+	if (unused == NULL)
+		unused = &race.targets[race.used++];
 	parse_backend(&unused->backend, race.next->text);
 	unused->rank = race.next++->rank;
 	unused->deadline = ms + conn.options.timeout;
@@ -2053,11 +2055,11 @@ static bool connect_any(const struct choice *list, int count, struct end *won)
 	enum progress progress;
 	int ms = 0, due = 0, i;
 
+	if (race.won != NULL)
+		memset(&race, 0, sizeof race);  /* the next one of --check */
 	race.next = list;
 	race.end = list + count;
 	race.won = won;
-	race.count = 0;
-	race.began = 0;
 	for (;;) {
 		while (race.count < ATTEMPTS && (race.count == 0 || ms >= due)) {
 			if ((progress = start_attempt(ms)) == CONNECTED)
@@ -2092,6 +2094,7 @@ static void connect_backend(struct end *backend)
 /* ---- no client: --check ---- */
 
 enum { CHECK_TIME = 1000 };     /* milliseconds in which a backend may answer */
+enum { ANSWER_SIZE = 4096 };
 
 /* Whether an answer, a text, says that the header was taken for a request: HTTP's
  * 400, SMTP's and FTP's 5xx, IMAP's BAD, POP3's -ERR, and OpenSSH's words. */
@@ -2162,7 +2165,7 @@ static const char *try_header(const struct end *backend, char *answer, size_t si
 /* One backend, one line on stdout. Returns whether it takes the header. */
 static bool check(const struct choice *backend)
 {
-	static char answer[4096];
+	char *answer = (char *)buffers[BACKEND];
 	struct line line = { .len = 0 };
 	struct end end = { -1, -1, -1 };
 	long long start = now();
@@ -2171,7 +2174,7 @@ static bool check(const struct choice *backend)
 	long long ms = now() - start;
 
 	answer[0] = '\0';
-	ended = connected ? try_header(&end, answer, sizeof answer) : NULL;
+	ended = connected ? try_header(&end, answer, ANSWER_SIZE) : NULL;
 	if (!connected)
 		why = race.targets[0].why;
 	else if (is_complaint(answer))
