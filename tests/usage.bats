@@ -832,7 +832,7 @@ while True:
     wait_log syslog "backend=$to"
     run -100 sh -c '"$0" "$@" <&- >&- 2>&-' "$RELAY" "too-many-$backend"
     wait_log syslog "backend=too-many-$backend"
-    run grep -F "$to" "$(log_file syslog)"
+    run grep -F "$backend" "$(log_file syslog)"
     assert_line --index 0 --regexp 'relay\[[0-9]+\]: error msg="descriptor 0 is closed: [^"]*" backend='
     assert_line --index 1 --regexp 'msg="no port: [^"]*" backend=too-many-[0-9]+$'
     assert_equal "${#lines[@]}" 2
