@@ -40,6 +40,12 @@ setup_file() {
     add_unit stopped relay "$(free_port)" "$verbose"
     add_unit deferred relay "$(free_port)" "$verbose"
     sed -i 's/^Accept=yes/&\nDeferAcceptSec=60/' "$BATS_FILE_TMPDIR/units/test-deferred.socket"
+    add_unit lost relay "$(free_port)" "$verbose" -e 's|/usr/local/bin/relay|/usr/local/bin/no-relay|'
+    add_unit alone relay "$(free_port)" "$verbose"
+    rm "$BATS_FILE_TMPDIR/units/test-alone@.service"
+    # Not listened on, and so not waited for.
+    sed '/^Accept=/d; s/^ListenStream=.*/ListenStream='"$(free_port)/" "$UNITS/relay.socket" \
+        >"$BATS_FILE_TMPDIR/units/test-unaccepting.socket"
     # Without the example's word against systemd's own limit, and a low one.
     add_unit trigger relay "$(free_port)" "$verbose"
     sed -i 's/^TriggerLimitIntervalSec=0/TriggerLimitBurst=3/' "$BATS_FILE_TMPDIR/units/test-trigger.socket"
@@ -637,6 +643,17 @@ PYTHON
     journal_says 'Trigger limit hit' -u test-trigger.socket
     inside systemctl restart test-trigger.socket
     wait_listening "$port"
+}
+
+@test "systemd says what is missing: relay, the service, or Accept=yes" {
+    ask "$(where lost)" </dev/null || true
+    journal_says 'status=203/EXEC' _PID=1
+    ask "$(where alone)" </dev/null || true
+    journal_says 'Failed to queue service startup job' -u test-alone.socket
+    wait_for eval "! listening $(where alone)"
+    run ! inside systemctl start test-unaccepting.socket
+    journal_says 'Socket service … not loaded' -u test-unaccepting.socket
+    inside systemctl reset-failed
 }
 
 # crowd_of COUNT PORT: clients, as far as they are let in, which leave at once.

@@ -444,6 +444,45 @@ relay_says() {
     says 'end … status 25600' "$(log_file tcpserver)"
 }
 
+# in_use COMMAND...: it cannot have the port of nginx.
+in_use() {
+    local status=0
+    start "$1" "$@"
+    exit_status "$1" || status=$?
+    [[ $status != 0 ]]
+}
+
+@test "launchers say that a port is another's" {
+    in_use tcpserver -H -R -l0 127.0.0.1 "$NGINX_PORT" "$RELAY" "127.0.0.1:$backend"
+    says 'address already used' "$(log_file tcpserver)"
+    in_use tcpsvd -l0 127.0.0.1 "$NGINX_PORT" "$RELAY" "127.0.0.1:$backend"
+    says 'address already used' "$(log_file tcpsvd)"
+    in_use systemd-socket-activate --accept --inetd -l "127.0.0.1:$NGINX_PORT" "$RELAY" "127.0.0.1:$backend"
+    says 'Address already in use' "$(log_file systemd-socket-activate)"
+    in_use socat "TCP-LISTEN:$NGINX_PORT,bind=127.0.0.1,fork" EXEC:"$RELAY"
+    says 'Address already in use' "$(log_file socat)"
+    in_use ncat -l 127.0.0.1 "$NGINX_PORT" -k -e "$RELAY"
+    says 'Address already in use' "$(log_file ncat)"
+}
+
+@test "tcpserver and ncat say that relay is not there, and socat that a colon needs a backslash" {
+    start tcpserver tcpserver -v -H -R -l0 127.0.0.1 "$port" "$RELAY.not" "127.0.0.1:$backend"
+    wait_listening "$port"
+    run get
+    says 'unable to run …: file does not exist' "$(log_file tcpserver)"
+    says 'end … status 28416' "$(log_file tcpserver)"
+    stop tcpserver
+    start ncat ncat -l -k -e no-relay 127.0.0.1 "$port"
+    wait_listening "$port"
+    run get
+    says 'exec: No such file or directory' "$(log_file ncat)"
+    stop ncat
+    start socat socat "TCP-LISTEN:$port,bind=127.0.0.1,fork,reuseaddr" EXEC:"$RELAY 127.0.0.1:$backend",nofork
+    wait_listening "$port"
+    run get
+    says 'wrong number of parameters' "$(log_file socat)"
+}
+
 # inetd_five PORT: with the example's first line, but five connections a minute,
 # in a network of its own, where the port may be one below 1024.
 inetd_five() {
