@@ -11,11 +11,12 @@
 load helper
 load backend
 load mailservers
+load readme
 
 # One of each for all tests. UNAWARE: with the same program, expecting no header.
 setup_file() {
     local name servers=(mariadb h2o uwsgi trafficserver application)
-    choose_ports "${servers[@]}" opensmtpd opensmtpd-unaware
+    choose_ports "${servers[@]}" opensmtpd opensmtpd-unaware trafficserver-unaware
     [[ $(id -u) != 0 ]] || servers+=(opensmtpd)
     for name in "${servers[@]}"; do
         cd "$(user_dir "$name")" || return
@@ -119,7 +120,8 @@ start_trafficserver() {
     cp "$package"/*.yaml etc
     {
         cat "$package/records.config"
-        sed "s/8080/$TRAFFICSERVER_PORT/g" "$ROOT/examples/trafficserver.config"
+        sed "s/8080/$TRAFFICSERVER_PORT/g; s/^CONFIG .*server_ports .*/& $TRAFFICSERVER_UNAWARE_PORT:ip-in=127.0.0.1/" \
+            "$ROOT/examples/trafficserver.config"
         echo "CONFIG proxy.config.log.max_secs_per_buffer INT 1
 CONFIG proxy.config.log.periodic_tasks_interval INT 1"
     } >etc/records.config
@@ -276,6 +278,7 @@ opensmtpd_logged() {
     run greeting
     assert_output ''
     wait_logged opensmtpd ' event=closed address=127\.0\.0\.1 reason="protocol error \(invalid signature\)"$'
+    says 'protocol error (invalid signature)' "$BATS_FILE_TMPDIR/opensmtpd.log"
 }
 
 @test "OpenSMTPD does not relay for relay's clients" {
@@ -305,6 +308,7 @@ opensmtpd_logged() {
     launch 127.0.0.2 -1 "127.0.0.1:$OPENSMTPD_UNAWARE_PORT"
     run send_mail 127.0.0.2 user@example.org
     assert_line --regexp '^< 500 5\.5\.1 Invalid command: (Command unrecognized|Pipelining not supported)$'
+    assert_line --regexp "^< $(quoted '500 5.5.1 Invalid command')"
     stop tcpserver
     launch 127.0.0.2 -2 "127.0.0.1:$OPENSMTPD_UNAWARE_PORT"
     run send_mail 127.0.0.2 user@example.org
@@ -385,7 +389,8 @@ lets_in() {
 
 @test "MariaDB hangs up on whoever sends a header from another address than relay's" {
     run ask "$MARIADB_PORT" "$(free_port)" 127.0.0.4 < <(printf 'PROXY TCP4 6.6.6.6 6.6.6.6 666 666\r\n')
-    assert_output --partial 'Proxy header is not accepted from 127.0.0.4'
+    assert_output --regexp "$(quoted 'Proxy header is not accepted')"
+    assert_output --partial 'from 127.0.0.4'
     run ask "$MARIADB_PORT" "$(free_port)" 127.0.0.1 < <(printf 'PROXY TCP4 6.6.6.6 6.6.6.6 666 666\r\n')
     refute_output --partial 'Proxy header'
     wait_logged mariadb "user: 'unauthenticated' host: '6\.6\.6\.6' real ip: '127\.0\.0\.1'"
@@ -413,6 +418,8 @@ lets_in() {
     launch 127.0.0.2 -2 "127.0.0.1:$H2O_PORT"
     run fetch 127.0.0.2 -w '%{http_code}'
     assert_output 'Bad Request400'
+    run fetch 127.0.0.2 -i
+    assert_output --regexp "^HTTP/1\.1 $(quoted '400 Bad Request')"
 }
 
 @test "h2o takes a connection without a header for one of relay's own" {
@@ -445,6 +452,21 @@ lets_in() {
     launch 127.0.0.2 -2 "127.0.0.1:$UWSGI_PORT"
     run fetch 127.0.0.2 --http0.9
     assert_output --regexp '127\.0\.0\.1 None$'
+    says '"- - -" 200' "$BATS_FILE_TMPDIR/uwsgi.log"
+}
+
+@test "uWSGI, where it expects no header, takes it for a broken request" {
+    local dir=$BATS_TEST_TMPDIR/unaware
+    cp -r "$BATS_FILE_TMPDIR/uwsgi" "$dir"
+    cd "$dir"
+    sed -i "/^enable-proxy-protocol/d; s/:$UWSGI_PORT/:$(free_port)/" uwsgi.ini
+    port=$(sed -n 's/^http-socket = 127.0.0.1://p' uwsgi.ini)
+    start unaware uwsgi-core --ini uwsgi.ini --plugin python3 --module client
+    wait_listening "$port"
+    launch 127.0.0.2 -1 "127.0.0.1:$port"
+    run fetch 127.0.0.2
+    assert_output --partial "$(quoted 'Empty reply from server')"
+    says 'invalid HTTP request' "$(log_file unaware)"
 }
 
 @test "uWSGI takes a connection without a header for one of relay's own" {
@@ -460,6 +482,21 @@ lets_in() {
 }
 
 # --- Apache Traffic Server ---
+
+@test "Traffic Server, where it expects no header, takes it for a broken request" {
+    local version
+    for version in -1 -2; do
+        launch 127.0.0.2 "$version" "127.0.0.1:$TRAFFICSERVER_UNAWARE_PORT"
+        run fetch 127.0.0.2 -i
+        assert_line --index 0 --regexp "^HTTP/1\.0 $(quoted '400 Invalid HTTP Request')"
+        stop tcpserver
+    done
+    trafficserver_logs() {
+        traffic_logcat "$BATS_FILE_TMPDIR/trafficserver/squid.blog" >"$BATS_TEST_TMPDIR/logs" 2>/dev/null
+        WAIT_SECONDS=0 says 'ERR_INVALID_REQ/400' "$BATS_TEST_TMPDIR/logs"
+    }
+    wait_for trafficserver_logs
+}
 
 @test "Traffic Server and its application know an IPv4 client, v1" {
     sees_client trafficserver 127.0.0.2 -1 "127.0.0.1:$TRAFFICSERVER_PORT"
