@@ -374,6 +374,7 @@ front_takes_mail() {
     run send_mail 127.0.0.2 user@example.org
     assert_line --regexp "^< $(quoted '500 5.5.2 Error: command not recognized')\$"
     wait_logged postfix ' disconnect from unknown\[127\.0\.0\.1\]:[0-9]+ .* unknown=0/1 '
+    says 'connect from …[127.0.0.1]' "$(server_log postfix)"
     stop tcpserver
     # Version 2 has the word QUIT in it.
     launch 127.0.0.2 -2 "127.0.0.1:$UNAWARE_PORT"
@@ -601,6 +602,11 @@ reads_mailbox() {
     { said_bad && printf 'a001 LOGOUT\r\n'; } |
         ask "$port" "$from" 127.0.0.2 >"$BATS_TEST_TMPDIR/answer"
     says 'no auth attempts in' "$(server_log dovecot)"
+    # And lets clients in, as this machine's own.
+    : >"$BATS_TEST_TMPDIR/answer"
+    { said_bad && printf 'a001 LOGIN user@example.org secret\r\na002 LOGOUT\r\n'; } |
+        ask "$port" "$(free_port)" 127.0.0.2 >"$BATS_TEST_TMPDIR/answer"
+    says 'Login: … rip=127.0.0.1' "$(server_log dovecot)"
 }
 
 # --- nginx's mail module ---
