@@ -398,6 +398,7 @@ relay_says() {
 @test "relay says why it cannot connect" {
     local path=$BATS_TEST_TMPDIR/socket
     relay_says 'cannot connect: Connection refused' 111 "$RELAY" "127.0.0.1:$backend"
+    relay_says 'cannot connect: No such file or directory' 111 "$RELAY" "$path"
     full_backend "$backend"
     relay_says 'cannot connect: … timed out' 111 "$RELAY" -t 0.5 "127.0.0.1:$backend"
     [[ $(id -u) == 0 ]] || skip "a socket of somebody else's needs root"
