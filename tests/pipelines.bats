@@ -54,7 +54,7 @@ chain() {
     chmod 711 "$dir"
     start "${3:-chain}" sh "$(example "pipelines/$1.sh" "\
         s/ \(80\|25\) / $port /; s/LISTEN:443,/LISTEN:$port,/; s/ 443\$/ $port/
-        s/:8080\>/:$backend/; s/:10025\>/:$backend/
+        s/:8080\>/:$backend/; s/:2525\>/:$backend/
         s|/var/lib/relay/|$dir/rules/|; s|/etc/relay/|$BATS_FILE_TMPDIR/|g
         s/^10\.:/127.0.0.:/; s/^203\.0\.113\.:/127.0.3.:/; s/^198\.51\.100\.66:/127.0.4.66:/
         ${2:-}")"

@@ -5,7 +5,7 @@
 # fixcrio puts in the CR that is missing, both ways. For protocols of lines only:
 # it would spoil binary data.
 #
-#   client -> tcpserver -> fixcrio -> relay 127.0.0.1:10025 -> SMTP server
+#   client -> tcpserver -> fixcrio -> relay 127.0.0.1:2525 -> SMTP server
 #
 # Type:   sh fixcrio.sh          as root; and from another terminal:
 #         printf 'HELO me\nQUIT\n' | nc your-address 25
@@ -20,4 +20,4 @@ exec tcpserver -v -H -R -l 0 -c 100 -b 128 \
     -u "$(id -u nobody)" -g "$(id -g nobody)" \
     0.0.0.0 25 \
     fixcrio \
-    /usr/local/bin/relay -v 127.0.0.1:10025
+    /usr/local/bin/relay -v 127.0.0.1:2525

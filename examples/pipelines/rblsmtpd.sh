@@ -4,7 +4,7 @@
 # Mail: rblsmtpd answers for clients that are on a list. All others it leaves to
 # relay: it becomes relay, which has the client's own socket, and nothing is lost.
 #
-#   client -> tcpserver, its rules -> rblsmtpd -> relay 127.0.0.1:10025 -> SMTP server
+#   client -> tcpserver, its rules -> rblsmtpd -> relay 127.0.0.1:2525 -> SMTP server
 #
 # Type:   sh rblsmtpd.sh         as root
 # To see: "rblsmtpd: ADDRESS pid PID: 553 ...", or relay's line.
@@ -32,4 +32,4 @@ exec tcpserver -v -H -R -l 0 -c 100 -b 128 -x $rules.cdb \
     -u "$(id -u nobody)" -g "$(id -g nobody)" \
     0.0.0.0 25 \
     rblsmtpd -C -b -r list.example \
-    /usr/local/bin/relay -v 127.0.0.1:10025
+    /usr/local/bin/relay -v 127.0.0.1:2525
