@@ -60,6 +60,7 @@ smtpd_tls_key_file = /etc/ssl/private/ssl-cert-snakeoil.key
 MAIN
 mkdir -p /etc/ssl/private
 cd /etc/dovecot/private
+rm -f dovecot.key dovecot.pem # links to those above, where ssl-cert is installed
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 \
     -subj /CN=mail.example.org -keyout dovecot.key -out dovecot.pem 2>/dev/null
 cp dovecot.key /etc/ssl/private/ssl-cert-snakeoil.key
