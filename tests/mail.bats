@@ -655,6 +655,19 @@ reads_mailbox() {
     front_takes_mail ::1 -2 "127.0.0.1:$FRONT_SMTP_PORT"
 }
 
+# nginx comes from 127.0.0.1, which may send mail to everywhere: its clients may not.
+@test "Postfix behind nginx's mail module does not relay for relay's clients" {
+    local client
+    needs_root Postfix
+    for client in 127.0.0.2 ::1; do
+        launch "$client" "127.0.0.1:$FRONT_SMTP_PORT"
+        run send_mail "$client" somebody@elsewhere.example
+        assert_failure
+        assert_line --regexp '^< 454 .*<somebody@elsewhere\.example>: Relay access denied'
+        stop tcpserver
+    done
+}
+
 @test "nginx's mail module refuses a connection without a header" {
     launch 127.0.0.2 -0 "127.0.0.1:$FRONT_IMAP_PORT"
     run ask "$port" "$from" 127.0.0.2 < <(printf 'a001 CAPABILITY\r\n')
