@@ -4,6 +4,7 @@
 #
 # The chains of HTTP programs in examples/chains: what each README tells people to
 # type is run, in a copy in which only ports are replaced, and shows what it says.
+# Not as root, though: so without what gives root up.
 #
 # shellcheck disable=SC2030,SC2031 # each test is a subshell, and what it changes is its own
 # shellcheck disable=SC2154 # set by launch
@@ -41,7 +42,7 @@ chain_dir() {
     echo "$BATS_FILE_TMPDIR/$1/chains/$1"
 }
 
-# copy_chain NAME: with ports of its own for 80, 8000 ...: port_of NAME-80.
+# copy_chain NAME: with ports of its own for 80, 8000 ...: port_of NAME-80; for one user.
 copy_chain() {
     local ports=(8000 8080 8081) port script=''
     choose_ports "$1-80" "${ports[@]/#/$1-}"
@@ -49,7 +50,8 @@ copy_chain() {
         script+="s/\b$port\b/$(port_of "$1-$port")/g; "
     done
     port=$(port_of "$1-80")
-    script+="s/ 0 80 / 0 $port /; s|\(http://[^/]*\)/|\1:$port/|g"
+    script+="s/ 0 80 / 0 $port /; s|\(http://[^/]*\)/|\1:$port/|g; "
+    script+='s/ -u "[^"]*" -g "[^"]*" 0 / 0 /; /^    user haproxy$/d; /^    group haproxy$/d'
     cp -R "$ROOT/examples/." "$(user_dir "$1")"
     # Without what somebody who has tried it there has left.
     find "$(chain_dir "$1")" -mindepth 1 ! -name README.md ! -name '*.c*' ! -name '*.py' -delete
