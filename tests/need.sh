@@ -50,6 +50,7 @@ need_missing() {
 
 # A subshell, for the traps are its own. While it runs, policy-rc.d forbids
 # packages to start their daemons; one that somebody else made stays untouched.
+# Nor does systemd start them at the next boot.
 need_install() (
     log=$(mktemp) || exit 1
     policy=/usr/sbin/policy-rc.d
@@ -75,14 +76,27 @@ need_install() (
         fi
     fi
 
+    # What systemd starts at boot already stays as it is.
+    wants=/etc/systemd/system/multi-user.target.wants
+    before=$(ls "$wants" 2>/dev/null)
+
     # An index that cannot be had may not matter: the installation will tell.
     export DEBIAN_FRONTEND=noninteractive
     apt-get -q -o DPkg::Lock::Timeout=300 update >"$log" 2>&1 </dev/null
     apt-get -q -y -o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confold \
-        --no-install-recommends install "$@" >>"$log" 2>&1 </dev/null && exit 0
-    cat "$log" >&2
-    echo "$need_self: apt-get could not install: $*" >&2
-    exit 1
+        --no-install-recommends install "$@" >>"$log" 2>&1 </dev/null || {
+        cat "$log" >&2
+        echo "$need_self: apt-get could not install: $*" >&2
+        exit 1
+    }
+
+    # Nobody has asked for daemons: half a dozen of these want port 80.
+    command -v systemctl >/dev/null 2>&1 || exit 0
+    for unit in "$wants"/*.service; do
+        [ ! -L "$unit" ] || echo "$before" | grep -qxF -e "${unit##*/}" ||
+            systemctl --quiet disable "${unit##*/}" >>"$log" 2>&1 </dev/null
+    done
+    exit 0
 )
 
 # unpack DIRECTORY PACKAGE: a package's files without installing it, for one
