@@ -50,8 +50,10 @@ opensmtpq:x:64998:64998::/nonexistent:/bin/false' >>etc/passwd
     echo 'opensmtpd:x:64999:
 opensmtpq:x:64998:' >>etc/group
     echo mx.example >etc/mailname
-    # It looks up the names of clients that a header names. There is none to find.
+    # It looks up the names of clients that a header names. There is none to find;
+    # Debian's own file has one of ::1.
     echo 'nameserver 127.0.0.1' >etc/resolv.conf
+    echo '127.0.0.1 localhost' >etc/hosts
     {
         sed "s/2525/$OPENSMTPD_PORT/" "$ROOT/examples/opensmtpd.conf"
         cat <<END
