@@ -247,6 +247,16 @@ backend-reset: backend -, client greeting eof"
     done
 }
 
+@test "socat's TLS tunnel does not end relay before the client has the answer" {
+    chain tls-behind-socat '/^nginx/d'
+    start backend socat "TCP-LISTEN:$server,bind=127.0.0.1,reuseaddr" \
+        SYSTEM:'cat >/dev/null; head -c 200000 /dev/zero'
+    wait_listening "$server"
+    # The client is a pipe, of which nobody reads for a second: less room than a socket.
+    run sh -c 'printf question | sh "$1" | { sleep 1; wc -c; }' sh <(sed -n '/^ *socat /,$p' near.sh)
+    assert_line 200000
+}
+
 # over COUNT: tcpserver has seen so many connections end, and nothing of them is left.
 over() {
     [[ $(grep -c '^tcpserver: end ' "$(log_file chain)") == "$1" ]] &&

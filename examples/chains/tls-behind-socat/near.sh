@@ -17,7 +17,10 @@
 #   -t          after one side has ended, wait a day for the other; socat's own limit is
 #               half a second, and later answers are lost
 #
-# In EXEC's command a colon is \: and a comma \,
+#   trap        when both sides have ended, socat sends relay SIGTERM; but relay may
+#               still have some of the answer, for a client that reads slowly
+#
+# In SYSTEM's command a colon is \: and a comma \, and a quotation mark \"
 
 exec 2>&1
 exec tcpserver -v -H -R -l 0 -c 1000 -b 128 \
@@ -25,4 +28,4 @@ exec tcpserver -v -H -R -l 0 -c 1000 -b 128 \
     0 80 \
     socat -t 86400 \
     OPENSSL:127.0.0.1:8443,cafile=far.crt,commonname=far.example,cert=near.pem \
-    EXEC:'/usr/local/bin/relay -v fd\:6\,7',fdin=6,fdout=7
+    SYSTEM:'trap \"\" TERM; exec /usr/local/bin/relay -v fd\:6\,7',fdin=6,fdout=7
