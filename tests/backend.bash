@@ -56,6 +56,11 @@ quiet_end() {
     stop tcpserver
 }
 
+# nobody RELAY-ARGUMENT...: a request of a client of whom nothing is known.
+nobody() {
+    printf 'GET /client HTTP/1.0\r\n\r\n' | "$RELAY" "$@" | cat
+}
+
 # readme_commands FILE [N]: the lines of its first, or Nth, ```sh block.
 readme_commands() {
     awk -v n="${2:-1}" '/^```/ { inside = /^```sh$/; block += inside; next } inside && block == n' "$1"

@@ -424,6 +424,13 @@ varnishlog_start() {
     assert_output --regexp '^127\.0\.0\.1 '
 }
 
+@test "Varnish takes a client of whom nothing is known for relay in v2, and hangs up in v1" {
+    run nobody -2 "127.0.0.1:$VARNISH_PORT"
+    assert_line --regexp '^127\.0\.0\.1 [0-9]+$'
+    run nobody -1 "127.0.0.1:$VARNISH_PORT"
+    assert_output ''
+}
+
 # forge NAME FROM-ADDRESS [URL]: no relay, a header of the client's own making, and
 # a request. Prints the answer.
 forge() {

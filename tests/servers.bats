@@ -544,6 +544,14 @@ lets_in() {
     assert_failure 52
 }
 
+@test "Traffic Server hangs up on a client of whom nothing is known" {
+    local version
+    for version in -1 -2; do
+        run nobody "$version" "127.0.0.1:$TRAFFICSERVER_PORT"
+        assert_output ''
+    done
+}
+
 @test "Traffic Server hangs up on whoever sends a header from another address than relay's" {
     run forge trafficserver 127.0.0.3
     assert_output ''
