@@ -1220,15 +1220,15 @@ def idle_cuts():
 
 @scenario
 def idle_is_put_off_by_moving_bytes():
-    with Relay("--idle=1") as relay:
+    with Relay("--idle=2") as relay:
         client, backend = relay.connect()
         for sender, receiver in [(client, backend), (backend, client)] * 2:
-            time.sleep(0.7)
+            time.sleep(0.7)     # a busy machine may make twice as much of it
             sender.sendall(b"ping")
             assert read(receiver, 4) == b"ping"
         moved = time.monotonic()
         assert read_to_reset(client) == read_to_reset(backend) == b""
-        assert 0.95 < time.monotonic() - moved < 1.5
+        assert 1.95 < time.monotonic() - moved < 2.5
 
 
 @scenario
