@@ -29,13 +29,15 @@ esac
 listen=$listen,reuseaddr,fork,max-children=1000,backlog=128
 
 # What stays between takes a process more, and loses something: a reset by the client
-# or the backend looks to the other like an end in order. If the backend ends first
-# and the client then sends more, the backend may see a reset before all of that
-# has come: socat ends relay as soon as the client has ended too.
-# -t: after one side has ended, wait a day for the other. socat's own limit is half
-# a second, and later answers are lost.
+# or the backend looks to the other like an end in order.
+# -t:   after one side has ended, wait a day for the other. socat's own limit is half
+#       a second, and later answers are lost.
+# trap: when both sides have ended, socat sends relay SIGTERM; but relay may still
+#       have some bytes, for a side that reads slowly. In SYSTEM's command a colon is
+#       \: and a quotation mark \"
 if [ "${2:-}" = pair ]; then
-    exec socat -t 86400 "$listen" EXEC:'/usr/local/bin/relay -v 127.0.0.1\:8080',su=nobody
+    exec socat -t 86400 "$listen" \
+        SYSTEM:'trap \"\" TERM; exec /usr/local/bin/relay -v 127.0.0.1\:8080',su=nobody
 fi
 
 exec socat "$listen" EXEC:'/usr/local/bin/relay -v 127.0.0.1\:8080',nofork,su=nobody

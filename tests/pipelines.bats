@@ -361,7 +361,7 @@ over() {
     ends --tls
     assert_output --regexp "\
 ^late-answer: backend question eof, client answer eof
-late-words: backend (words eof|(words )?reset), client greeting eof
+late-words: backend words eof, client greeting eof
 client-reset: backend question (reset|eof), client -
 backend-reset: backend -, client greeting eof\$"
 }

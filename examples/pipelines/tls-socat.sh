@@ -8,7 +8,8 @@
 # Type:   sh tls-socat.sh        as root; and from another terminal:
 #         curl https://your-name/
 # Change: the certificate, with its key in the same file; the port, 443 for IPv6 and
-#         IPv4 clients; and the backend. In EXEC's command a colon is \:
+#         IPv4 clients; and the backend. In SYSTEM's command a colon is \:, a quotation
+#         mark \"
 # For a try: openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=your-name \
 #                -keyout key.pem -out cert.pem && cat key.pem cert.pem >/etc/relay/tls.pem
 #            curl --cacert cert.pem https://your-name/
@@ -22,12 +23,13 @@
 #   su=nobody     relay is no root
 #   -t            after one side has ended, wait a day for the other; socat's own
 #                 limit is half a second, and later answers are lost
+#   trap          when both sides have ended, socat sends relay SIGTERM; but relay may
+#                 still have some bytes, for a side that reads slowly
 #
 # relay has a socket that socat has made, and the client's address from socat's
 # environment. What is lost: a reset by the backend looks to the client like an end in
-# order; one by the client may look so to the backend. If the backend ends first and
-# the client then sends more, see ../socat.sh.
+# order; one by the client may look so to the backend.
 
 exec socat -t 86400 \
     OPENSSL-LISTEN:443,pf=ip6,ipv6only=0,cert=/etc/relay/tls.pem,verify=0,reuseaddr,fork,max-children=1000,backlog=128 \
-    EXEC:'/usr/local/bin/relay -v 127.0.0.1\:8080',su=nobody
+    SYSTEM:'trap \"\" TERM; exec /usr/local/bin/relay -v 127.0.0.1\:8080',su=nobody
