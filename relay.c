@@ -1724,6 +1724,13 @@ static void explain_error(struct target *t, int error)
 	        error == EACCES ? ": may the user that runs relay write to that socket?" : "");
 }
 
+/* Where the connection goes, for the log; with fd: nobody knows. */
+static void set_backend(const struct addrinfo *to)
+{
+	memset(&conn.backend, 0, sizeof conn.backend);
+	memcpy(&conn.backend, to->ai_addr, to->ai_addrlen);
+}
+
 /* Where one of several is given up, the log tells. */
 static void log_skipped(const struct target *t, const char *why)
 {
@@ -1910,21 +1917,22 @@ static enum progress end_attempt(int i)
  * has not answered, has been passed over. */
 static enum progress win(int i)
 {
-	struct attempt won = race.attempts[i];
-	int fd = race.p[1 + i].fd, j, rank = won.target->rank;
+	const struct attempt *won = &race.attempts[i];
+	int fd = race.p[1 + i].fd, j;
+	struct target *t;
 
-	for (j = 0; j < race.count; j++) {
-		struct target *t = race.attempts[j].target;
-
-		if (j == i)
-			continue;
-		close(race.p[1 + j].fd);
-		if (t->rank < rank && --t->under_way == 0)
+	for (j = 0; j < race.count; j++)
+		if (j != i)
+			close(race.p[1 + j].fd);
+	for (t = race.targets; t < race.targets + race.used; t++)
+		if (t->rank < won->target->rank && t->under_way > 0)
 			log_skipped(t, "no answer yet, another backend was faster");
-	}
-	conn.text = won.target->backend.text;
-	memcpy(&conn.backend, won.to->ai_addr, won.to->ai_addrlen);
-	*race.won = (struct end){ fd, fd, fd };
+	conn.text = won->target->backend.text;
+	set_backend(won->to);
+	if (won->target->backend.descriptors.in > 0)
+		take_descriptors(race.won, &won->target->backend.descriptors);
+	else
+		*race.won = (struct end){ fd, fd, fd };
 	return CONNECTED;
 }
 
@@ -1934,7 +1942,9 @@ static enum progress try_connect(int i)
 	struct attempt *a = &race.attempts[i];
 	struct pollfd *p = &race.p[1 + i];
 
-	memcpy(&conn.backend, a->to->ai_addr, a->to->ai_addrlen);
+	if (a->target->backend.descriptors.in > 0)
+		return win(i);
+	set_backend(a->to);
 	*p = (struct pollfd){ start_connect(a->to), POLLOUT, 0 };
 	if (p->fd >= 0 && a->to->ai_family == AF_UNIX)
 		return win(i);
@@ -2005,11 +2015,6 @@ static enum progress start_attempt(int ms)
 
 	if (t == NULL)
 		return NONE_LEFT;
-	if (t->backend.descriptors.in > 0) {
-		take_descriptors(race.won, &t->backend.descriptors);
-		memset(&conn.backend, 0, sizeof conn.backend);
-		return CONNECTED;
-	}
 	*a = (struct attempt){ .target = t };
 	t->under_way++;
 	race.count++;

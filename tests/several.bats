@@ -51,7 +51,7 @@ holds() {
 }
 
 @test "descriptors that are connected are a backend among others" {
-    holds descriptors_among_others
+    holds descriptors_among_others descriptors_end_the_race
 }
 
 @test "a client's reset ends all attempts" {

@@ -155,24 +155,46 @@ def hanging_one_may_still_win():
         backend.close()
 
 
+@contextlib.contextmanager
+def connected_on(relay, number):
+    """A client of relay, which has the backend's connection on that descriptor: the
+    other end of it, and the process."""
+    near, far = socket.socketpair()
+    os.dup2(far.fileno(), number)
+    far.close()
+    one, zero = relay.socket_and_peer()
+    process = subprocess.Popen(relay.command, stdin=zero, stdout=zero, stderr=relay.stderr, pass_fds=[number])
+    zero.close()
+    os.close(number)
+    near.settimeout(PATIENCE)
+    with near, one:
+        yield near, process
+    assert process.wait(PATIENCE) in (0, 111)
+
+
 @scenario
 def descriptors_among_others():
     """fd: is connected already: it needs no more than to be reached."""
     with Relay("-v", client="inetd", before=("refusing",), after=("tcp",)) as relay:
-        near, far = socket.socketpair()
-        os.dup2(far.fileno(), 30)
-        far.close()
         relay.command[-2] = "fd:30"
-        one, zero = relay.socket_and_peer()
-        process = subprocess.Popen(relay.command, stdin=zero, stdout=zero, stderr=relay.stderr, pass_fds=[30])
-        zero.close()
-        os.close(30)
-        near.settimeout(PATIENCE)
-        assert read(near, 6) == b"PROXY "
-        near.close()
-        one.close()
-        assert process.wait(PATIENCE) in (0, 111)
+        with connected_on(relay, 30) as (near, _):
+            assert read(near, 6) == b"PROXY "
         assert not select.select([relay.others[1][0]], [], [], 0)[0]
+
+
+@scenario
+def descriptors_end_the_race():
+    """Whoever has not answered before is told in the log, and not waited for."""
+    with Relay("-v", client="inetd", before=("full", "full-unix")) as relay:
+        relay.command[-1] = "fd:30"
+        with connected_on(relay, 30) as (near, process):
+            assert read(near, 6) == b"PROXY "
+            links = [os.readlink(entry.path) for entry in os.scandir(f"/proc/{process.pid}/fd")]
+            sockets = {link for link in links if link.startswith("socket:")}
+            assert len(sockets) == 2, links
+            skips(relay, *((to, "no answer yet") for _, to in relay.others))
+            for listener, _ in relay.others:
+                untouched(listener)
 
 
 @scenario
