@@ -1904,10 +1904,11 @@ static struct addrinfo *interleave(struct addrinfo *list)
 static enum progress end_attempt(int i)
 {
 	struct target *t = race.attempts[i].target;
+	size_t behind = (size_t)(--race.count - i);
 
 	close(race.p[1 + i].fd);
-	race.attempts[i] = race.attempts[--race.count];
-	race.p[1 + i] = race.p[1 + race.count];
+	memmove(&race.attempts[i], &race.attempts[i + 1], behind * sizeof *race.attempts);
+	memmove(&race.p[1 + i], &race.p[2 + i], behind * sizeof *race.p);
 	if (--t->under_way == 0 && t->next == NULL)
 		log_skipped(t, t->why);
 	return FAILED;
@@ -2074,11 +2075,14 @@ static bool connect_any(const struct choice *list, int count, struct end *won)
 			due = progress == FAILED ? ms : progress == STARTED ? ms + STAGGER : INT_MAX;
 		}
 		ms = wait_for_attempts(time_to_wait(ms, due));
-		for (i = race.count - 1; i >= 0; i--) {
+		/* in their order: of two at once the first is taken */
+		for (i = 0; i < race.count; ) {
 			if ((progress = advance_attempt(i, ms)) == CONNECTED)
 				return true;
 			if (progress == FAILED)
 				due = ms;
+			else
+				i++;
 		}
 	}
 }

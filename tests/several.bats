@@ -50,6 +50,10 @@ holds() {
     holds hanging_one_may_still_win
 }
 
+@test "of two that answer at once, the first in order gets the connection" {
+    holds of_two_at_once_the_first
+}
+
 @test "descriptors that are connected are a backend among others" {
     holds descriptors_among_others descriptors_end_the_race
 }

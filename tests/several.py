@@ -6,6 +6,7 @@ tests/several.bats. Usage, and what a scenario is: see ends.py.
 import contextlib
 import os
 import select
+import signal
 import socket
 import subprocess
 import time
@@ -207,6 +208,25 @@ def client_reset_ends_the_race():
         assert relay.status(AT_ONCE) == 0
         for listener in relay.listener, relay.others[0][0]:
             untouched(listener)
+
+
+@scenario
+def of_two_at_once_the_first():
+    """Two that make room while relay does not run: the order decides."""
+    for kind in "full-unix", "full":
+        with Relay("-t", "30", backend=kind, after=(kind,)) as relay:
+            client = relay.call()
+            wait_until(lambda: relay.started() and relay.sleeps())
+            time.sleep(3 * STAGGER)
+            os.kill(relay.pid(), signal.SIGSTOP)
+            listeners = relay.listener, relay.others[0][0]
+            for listener in listeners:
+                while select.select([listener], [], [], 0)[0]:
+                    listener.accept()[0].close()
+            time.sleep(4 if kind == "full" else 0)      # the kernel asks again
+            os.kill(relay.pid(), signal.SIGCONT)
+            assert read(relay.accept(), 6) == b"PROXY "
+            client.close()
 
 
 @scenario
