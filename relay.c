@@ -1744,6 +1744,7 @@ static void log_skipped(const struct target *t, const char *why)
 	add_pair(&line, "msg", why);
 	add_connection(&line);
 	emit(LOG_WARNING, &line);
+	conn.text = NULL;
 }
 
 static void *look_up_in_thread(void *arg)
@@ -2095,8 +2096,6 @@ static void connect_backend(struct end *backend)
 		return;
 	if (o->count == 1)
 		fail(EXIT_SYSTEM, "%s", race.targets[0].why);
-	conn.text = NULL;
-	memset(&conn.backend, 0, sizeof conn.backend);
 	fail(EXIT_SYSTEM, "none of the %d backends takes the connection", o->count);
 }
 

@@ -54,6 +54,10 @@ holds() {
     holds of_two_at_once_the_first
 }
 
+@test "the log has the address of the backend that took the connection" {
+    holds the_log_tells_who_has_it
+}
+
 @test "descriptors that are connected are a backend among others" {
     holds descriptors_among_others descriptors_end_the_race
 }

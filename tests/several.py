@@ -208,6 +208,38 @@ def client_reset_ends_the_race():
         assert relay.status(AT_ONCE) == 0
         for listener in relay.listener, relay.others[0][0]:
             untouched(listener)
+    # nor is who was skipped the backend of the connection
+    with Relay("-v", backend="full", after=("refusing",)) as relay:
+        client = relay.call()
+        wait_until(lambda: relay.find("skipped"))
+        reset(client)
+        assert relay.status(AT_ONCE) == 0
+        assert "backend=" not in relay.log()[-1], relay.text()
+
+
+@scenario
+def the_log_tells_who_has_it():
+    """The address is that backend's and nothing of another one's, be that longer."""
+    with Relay("-v", backend="abstract", after=("tcp",)) as relay:
+        full, _ = relay.make_backend("full-unix")
+        short = relay.keep(socket.socket(socket.AF_UNIX))
+        short.bind("\0" + os.path.basename(relay.directory))
+        short.listen(0)
+        waiting = relay.keep(socket.socket(socket.AF_UNIX))
+        waiting.connect(short.getsockname())
+        to = "@" + short.getsockname()[1:].decode()
+        relay.command[-2:] = [to, full.getsockname()]
+        relay.launcher.terminate()
+        relay.launcher.wait()
+        relay.start_tcpserver()
+        client = relay.call()
+        wait_until(lambda: relay.started() and relay.sleeps())
+        time.sleep(2 * STAGGER)
+        short.accept()[0].close()
+        backend = relay.keep(short.accept()[0])
+        client.close()
+        backend.close()
+        assert relay.closed()["backend"] == to, relay.text()
 
 
 @scenario
