@@ -2031,10 +2031,11 @@ static enum progress start_attempt(int ms)
 	return try_connect(race.count - 1);
 }
 
-/* How long to wait, at most, until something is due. */
+/* How long to wait, at most, until something is due: the next attempt is not, while
+ * there is no room for it. */
 static int time_to_wait(int ms, int due)
 {
-	int i, at = due;
+	int i, at = race.count < ATTEMPTS ? due : INT_MAX;
 
 	for (i = 0; i < race.count; i++) {
 		if (race.attempts[i].target->deadline < at)

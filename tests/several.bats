@@ -67,5 +67,5 @@ holds() {
 }
 
 @test "waiting for several backends costs no CPU time" {
-    holds rests_in_the_race
+    holds rests_in_the_race rests_when_no_more_may_start
 }

@@ -272,6 +272,20 @@ def rests_in_the_race():
 
 
 @scenario
+def rests_when_no_more_may_start():
+    """S5: so many are tried at once, and no more, until one of them fails."""
+    with Relay("-t", "60", backend="full") as relay:
+        relay.command[-1:] = [relay.to] * 40
+        relay.launcher.terminate()
+        relay.launcher.wait()
+        relay.start_tcpserver()
+        client = relay.call()
+        time.sleep(33 * STAGGER)
+        relay.assert_rests(2)
+        reset(client)
+
+
+@scenario
 def a_thousand_on_the_command_line():
     with Relay("-v") as relay:
         _, refusing = relay.make_backend("refusing")
