@@ -1667,7 +1667,7 @@ struct target {
 	int rank;
 	const struct addrinfo *next;        /* its addresses that are not yet tried */
 	int under_way;                      /* attempts; 0, and no next: it is free */
-	int deadline;
+	long long deadline;
 	char why[128];                      /* the last attempt failed */
 };
 
@@ -1702,9 +1702,9 @@ static struct {
 
 enum progress { STARTED, CONNECTED, FAILED, NONE_LEFT };
 
-static int elapsed(void)
+static long long elapsed(void)
 {
-	return race.began > 0 ? (int)(now() - race.began) : 0;
+	return race.began > 0 ? now() - race.began : 0;
 }
 
 __attribute__((format(printf, 2, 3)))
@@ -1957,7 +1957,7 @@ static enum progress try_connect(int i)
 }
 
 /* Attempt i is ready, its time is over, or it is to be tried again. */
-static enum progress advance_attempt(int i, int ms)
+static enum progress advance_attempt(int i, long long ms)
 {
 	struct attempt *a = &race.attempts[i];
 	struct target *t = a->target;
@@ -1989,7 +1989,7 @@ static enum progress advance_attempt(int i, int ms)
 }
 
 /* The backend that is tried already and has more addresses, else the next one. */
-static struct target *next_target(int ms)
+static struct target *next_target(long long ms)
 {
 	struct target *t, *found = NULL, *unused = NULL;
 
@@ -2010,7 +2010,7 @@ static struct target *next_target(int ms)
 }
 
 /* Starts the next attempt. */
-static enum progress start_attempt(int ms)
+static enum progress start_attempt(long long ms)
 {
 	struct target *t = next_target(ms);
 	struct attempt *a = &race.attempts[race.count];
@@ -2033,9 +2033,10 @@ static enum progress start_attempt(int ms)
 
 /* How long to wait, at most, until something is due: the next attempt is not, while
  * there is no room for it. */
-static int time_to_wait(int ms, int due)
+static int time_to_wait(long long ms, long long due)
 {
-	int i, at = race.count < ATTEMPTS ? due : INT_MAX;
+	long long at = race.count < ATTEMPTS ? due : LLONG_MAX;
+	int i;
 
 	for (i = 0; i < race.count; i++) {
 		if (race.attempts[i].target->deadline < at)
@@ -2045,11 +2046,11 @@ static int time_to_wait(int ms, int due)
 	}
 	if (race.began == 0 && ms + AT_ONCE < at)
 		at = ms + AT_ONCE;
-	return at > ms ? at - ms : 0;
+	return at > ms ? (int)(at - ms) : 0;    /* no more than --timeout */
 }
 
 /* Returns what time it is then. */
-static int wait_for_attempts(int ms)
+static long long wait_for_attempts(int ms)
 {
 	if (!wait_in_setup(race.p, (nfds_t)race.count + 1, ms) && race.began == 0)
 		race.began = now() - ms;
@@ -2061,7 +2062,8 @@ static int wait_for_attempts(int ms)
 static bool connect_any(const struct choice *list, int count, struct end *won)
 {
 	enum progress progress;
-	int ms = 0, due = 0, i;
+	long long ms = 0, due = 0;
+	int i;
 
 	if (race.won != NULL)
 		memset(&race, 0, sizeof race);  /* the next one of --check */
@@ -2074,7 +2076,7 @@ static bool connect_any(const struct choice *list, int count, struct end *won)
 				return true;
 			if (progress == NONE_LEFT && race.count == 0)
 				return false;
-			due = progress == FAILED ? ms : progress == STARTED ? ms + STAGGER : INT_MAX;
+			due = progress == FAILED ? ms : progress == STARTED ? ms + STAGGER : LLONG_MAX;
 		}
 		ms = wait_for_attempts(time_to_wait(ms, due));
 		/* in their order: of two at once the first is taken */

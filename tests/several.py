@@ -286,6 +286,14 @@ def rests_when_no_more_may_start():
 
 
 @scenario
+def longest_timeout():
+    """However long each one is waited for: the next has as long."""
+    with Relay("-v", "-t", "2147482", before=("full",) * 9) as relay:
+        serves(relay, 9 * STAGGER + AT_ONCE)
+        skips(relay, *((to, "no answer yet") for _, to in relay.others))
+
+
+@scenario
 def a_thousand_on_the_command_line():
     with Relay("-v") as relay:
         _, refusing = relay.make_backend("refusing")
