@@ -1731,7 +1731,8 @@ static void set_backend(const struct addrinfo *to)
 	memcpy(&conn.backend, to->ai_addr, to->ai_addrlen);
 }
 
-/* Where one of several is given up, the log tells. */
+/* Where one of several is given up, the log tells, unless it is stuck: that must not
+ * hold up the connection, which is still to be made. */
 static void log_skipped(const struct target *t, const char *why)
 {
 	struct line line = { .len = 0 };
@@ -1743,7 +1744,8 @@ static void log_skipped(const struct target *t, const char *why)
 	add(&line, "skipped");
 	add_pair(&line, "msg", why);
 	add_connection(&line);
-	emit(LOG_WARNING, &line);
+	if (log_target() == SYSLOG || is_ready(STDERR_FILENO, POLLOUT))
+		emit(LOG_WARNING, &line);
 	conn.text = NULL;
 }
 

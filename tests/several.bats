@@ -58,6 +58,10 @@ holds() {
     holds the_log_tells_who_has_it
 }
 
+@test "a log that is stuck does not hold up the connection" {
+    holds stuck_log_holds_up_nobody
+}
+
 @test "descriptors that are connected are a backend among others" {
     holds descriptors_among_others descriptors_end_the_race
 }
