@@ -115,11 +115,11 @@ static unsigned char buffers[2][BUFFER_SIZE];
 enum log_target { UNDECIDED, STDERR, JOURNAL, SYSLOG };
 
 struct line {
-	char text[1536];
+	char text[2048];
 	size_t len;
 };
 
-enum { VALUE_MAX = 300 };       /* of four that a line may have */
+enum { VALUE_MAX = 300 };       /* of six that a line may have */
 
 __attribute__((format(printf, 2, 3)))
 static void add(struct line *line, const char *format, ...)
@@ -1668,7 +1668,7 @@ struct target {
 	const struct addrinfo *next;        /* its addresses that are not yet tried */
 	int under_way;                      /* attempts; 0, and no next: it is free */
 	long long deadline;
-	char why[128];                      /* the last attempt failed */
+	char why[VALUE_MAX + 1];            /* the last attempt failed */
 };
 
 /* getaddrinfo(3) knows no time limit: it has a thread of its own, which is left

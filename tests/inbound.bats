@@ -122,6 +122,10 @@ holds() {
     holds tlvs_that_do_not_fit
 }
 
+@test "a line of the log has room for the longest names" {
+    holds long_names
+}
+
 @test "relay behind relay passes the first client on, with its id" {
     holds twice_in_a_row
 }

@@ -15,6 +15,7 @@ import re
 import select
 import socket
 import struct
+import subprocess
 import time
 
 from ends import (AT_ONCE, PATIENCE, V2_SIGNATURE, Background, Relay, half_close, is_silent, main,
@@ -310,6 +311,35 @@ def networks(kind):
             client.sendall(v2())
             relay.release()
             refuses(relay, client, "not in --accept-from")
+
+
+@scenario
+def long_names():
+    """However long what a line tells is, it is told to its end."""
+    strange = "\1" * 75
+    with Relay("-v", "-2", "-u", "-a", "unix", client="unix", backend="unix") as relay:
+        relay.listener = relay.keep(socket.socket(socket.AF_UNIX))
+        relay.listener.bind("\0" + strange + "to")
+        relay.listener.listen()
+        relay.command[-1] = "@" + strange + "to"
+        door = relay.keep(socket.socket(socket.AF_UNIX))
+        door.bind(relay.directory + "/door")
+        door.listen()
+        client = relay.keep(socket.socket(socket.AF_UNIX))
+        client.bind("\0" + strange + "from")
+        client.connect(door.getsockname())
+        zero = door.accept()[0]
+        relay.process = subprocess.Popen(relay.command, stdin=zero, stdout=zero, stderr=relay.stderr)
+        zero.close()
+        client.sendall(v2(b"\1" * 108, b"\2" * 108, tlv(UNIQUE_ID, b"\3" * 128)))
+        backend = relay.accept()
+        client.close()
+        backend.close()
+        relay.status()
+        (line,) = relay.log()
+        for key in "client", "server", "via", "backend":
+            assert f' {key}="' in line and '..."' in line, line
+        assert f" id=0x{'03' * 128} up=0 " in line and re.search(" end=[a-z-]+$", line), line
 
 
 @scenario

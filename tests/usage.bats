@@ -551,7 +551,7 @@ while True:
     within 0 1000 expect 111 'looking up %s%n: *' "$RELAY" %s%n:80
     within 0 1000 expect 111 'looking up %s: *' "$RELAY" '[%s]:80'
     within 0 1000 expect 111 'looking up fe80::1%nosuch: *' "$RELAY" '[fe80::1%nosuch]:80'
-    within 0 1000 expect 111 'looking up aaaa*' "$RELAY" "$(repeat a 255):80"
+    within 0 1000 expect 111 'looking up aaaa*aaaa: *" backend=*' "$RELAY" "$(repeat a 255):80"
     no_problems
 }
 
