@@ -289,12 +289,17 @@ static void set_linger(int fd, bool on)
 	setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
 }
 
-/* Before a last message: a log that is stuck must not hold up the peers. */
+static sigset_t unblocked;      /* with -v, the signal mask while waiting */
+
+/* Before a last message: a log that is stuck must not hold up the peers, nor keep
+ * a signal from ending relay. */
 static void close_ends(void)
 {
 	int i;
 
 	log_target();
+	if (conn.options.verbose)
+		sigprocmask(SIG_SETMASK, &unblocked, NULL);
 	for (i = 0; i < 2; i++) {
 		close(conn.ends[i].in);
 		close(conn.ends[i].out);
@@ -374,7 +379,6 @@ static void client_left(enum ending ending)
 static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
 enum { SIGNALS = sizeof signals / sizeof *signals };
 
-static sigset_t unblocked;      /* the signal mask while waiting */
 static volatile sig_atomic_t caught;
 
 static void catch(int sig)

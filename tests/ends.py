@@ -290,6 +290,17 @@ class Relay:
         assert port, self.text()
         self.door = (address, int(port))
 
+    def jam_log(self):
+        """Nobody reads what relay logs, and there is no room for more."""
+        reads, writes = pipe()
+        self.keep(reads)
+        os.set_blocking(writes.fileno(), False)
+        while writes.write(bytes(4096)):
+            pass
+        os.set_blocking(writes.fileno(), True)
+        self.stderr.close()
+        self.stderr = writes
+
     # -- the two ends --
 
     def connect(self):
@@ -1175,6 +1186,21 @@ def log_goes_elsewhere(client_kind):
         assert read_to_eof(client) == b""       # S3: on 2 it must not be held open
         half_close(client)
         assert relay.status() == 0
+
+
+@scenario
+def stuck_log_holds_up_no_signal():
+    """The last line waits for room in the log; whoever ends relay then does not."""
+    with Relay("-v", client="unix") as relay:
+        relay.jam_log()
+        client, backend = relay.connect()
+        backend.close()
+        assert read_to_eof(client) == b""
+        client.close()
+        wait_until(relay.sleeps)
+        assert not relay.ended()
+        os.kill(relay.pid(), signal.SIGTERM)
+        relay.status(AT_ONCE)
 
 
 @scenario

@@ -348,6 +348,10 @@ is_over() {
     logged '<30>.* relay\[[0-9]+\]: closed .* up=0 down=9 .* end=done$' 2
 }
 
+@test "a signal ends relay where its last line waits for a log that is stuck" {
+    holds stuck_log_holds_up_no_signal
+}
+
 @test "S9: in the journal an error has its level" {
     holds journal_gets_levels
 }

@@ -246,15 +246,7 @@ def the_log_tells_who_has_it():
 def stuck_log_holds_up_nobody():
     """Who is skipped is told before the connection is made: not at its cost."""
     with Relay(client="unix", before=("refusing",)) as relay:
-        reads, writes = os.pipe()
-        os.set_blocking(writes, False)
-        with contextlib.suppress(BlockingIOError):
-            while os.write(writes, bytes(4096)):
-                pass
-        os.set_blocking(writes, True)
-        relay.keep(os.fdopen(reads, "rb"))
-        relay.stderr.close()
-        relay.stderr = os.fdopen(writes, "wb", buffering=0)
+        relay.jam_log()
         serves(relay)
 
 
