@@ -339,6 +339,14 @@ static long long now(void)
 	return (long long)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
+/* Milliseconds until then, 0 if that is past. */
+static int time_left(long long deadline)
+{
+	long long left = deadline - now();
+
+	return left > 0 ? (int)left : 0;
+}
+
 /* How many of the peer's own bytes a direction has carried. */
 static unsigned long long relayed(const struct direction *d)
 {
@@ -1296,17 +1304,6 @@ static void drain(struct direction *d)
 
 /* ---- the client's own header ---- */
 
-/* Milliseconds until *deadline, which is set in the first call. */
-static int setup_time_left(long long *deadline)
-{
-	long long left;
-
-	if (*deadline == 0)
-		*deadline = now() + conn.options.timeout;
-	left = *deadline - now();
-	return left > 0 ? (int)left : 0;
-}
-
 /* A proxy in front of us tells who its client is. Its header, and what comes with
  * it, is read to where it leaves room for ours before it. */
 static void read_header(const struct end *client, struct direction *d)
@@ -1320,17 +1317,22 @@ static void read_header(const struct end *client, struct direction *d)
 	while ((n = proxyhdr_parse(&conn.inbound, buf, len)) == 0) {
 		ssize_t got = get(client->in, buf + len, BUFFER_SIZE - PROXYHDR_MAX - len);
 
-		if (got > 0)
+		if (got > 0) {
 			len += (size_t)got;
-		else if (got == 0 && len == 0)
+			continue;
+		}
+		if (got == 0 && len == 0)
 			client_left(DONE);
-		else if (got == 0)
+		if (got == 0)
 			fail(EXIT_REFUSED, "refused: the client has ended within its PROXY header");
-		else if (failed(READ_FAILED) != NOT_NOW)
+		if (failed(READ_FAILED) != NOT_NOW)
 			client_left(CLIENT_RESET);
-		else if (!wait_in_setup(p, 2, ms = setup_time_left(&deadline)) && ms == 0)
+		if (deadline == 0)
+			deadline = now() + conn.options.timeout;
+		if ((ms = time_left(deadline)) == 0)
 			fail(EXIT_REFUSED, "refused: %s PROXY header within %g s",
 			     len > 0 ? "no whole" : "no", conn.options.timeout / 1000.0);
+		wait_in_setup(p, 2, ms);
 	}
 	if (n < 0)
 		fail(EXIT_REFUSED, "refused: no valid PROXY header: %s", proxyhdr_strerror(n));
@@ -1706,11 +1708,6 @@ static struct {
 
 enum progress { STARTED, CONNECTED, FAILED, NONE_LEFT };
 
-static long long elapsed(void)
-{
-	return race.began > 0 ? now() - race.began : 0;
-}
-
 __attribute__((format(printf, 2, 3)))
 static void explain(struct target *t, const char *format, ...)
 {
@@ -2060,7 +2057,7 @@ static long long wait_for_attempts(int ms)
 {
 	if (!wait_in_setup(race.p, (nfds_t)race.count + 1, ms) && race.began == 0)
 		race.began = now() - ms;
-	return elapsed();
+	return race.began > 0 ? now() - race.began : 0;
 }
 
 /* Connects to the first of these backends that takes it: RFC 8305's happy eyeballs,
@@ -2287,14 +2284,6 @@ static bool is_done(const struct direction d[2])
 	return over[0] && over[1];
 }
 
-/* Milliseconds until the connection has been idle for too long. */
-static int idle_time_left(long long last_moved)
-{
-	long long left = last_moved + conn.options.idle - now();
-
-	return left > 0 ? (int)left : 0;
-}
-
 static enum ending relay(struct direction d[2])
 {
 	struct pollfd p[2][2];
@@ -2311,7 +2300,7 @@ static enum ending relay(struct direction d[2])
 		}
 		watch(p[0], &d[0]);
 		watch(p[1], &d[1]);
-		if (wait_for(&p[0][0], 4, limited ? idle_time_left(last_moved) : -1) == 0)
+		if (wait_for(&p[0][0], 4, limited ? time_left(last_moved + conn.options.idle) : -1) == 0)
 			return IDLE;
 		for (i = 0; i < 2 && ending == NOT_YET; i++)
 			ending = advance(p, d, i);
