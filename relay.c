@@ -1487,17 +1487,24 @@ static void add_authority(void)
 		add_own(PROXYHDR_AUTHORITY, name, strlen(name));
 }
 
+/* Two digits a byte, and a NUL. */
+static void write_hex(char *text, const unsigned char *bytes, size_t len)
+{
+	for (; len > 0; len--, text += 2)
+		snprintf(text, 3, "%02x", *bytes++);
+}
+
 /* For the log: as it is if that can be read, else in hex. */
 static void keep_id(const unsigned char *id, size_t len)
 {
-	bool readable = true;
 	size_t i;
 
-	for (i = 0; i < len; i++)
-		readable &= id[i] > ' ' && id[i] <= '~';
-	snprintf(conn.id, sizeof conn.id, "%.*s", readable ? (int)len : 2, readable ? (const char *)id : "0x");
-	for (i = 0; !readable && i < len; i++)
-		snprintf(conn.id + 2 + 2 * i, 3, "%02x", id[i]);
+	for (i = 0; i < len && id[i] > ' ' && id[i] <= '~'; i++)
+		conn.id[i] = (char)id[i];
+	if (i == len)
+		return;
+	memcpy(conn.id, "0x", 2);
+	write_hex(conn.id + 2, id, len);
 }
 
 /* The one that the client's header has, or 128 random bits. */
@@ -1506,8 +1513,6 @@ static void add_unique_id(void)
 	const struct proxyhdr *in = &conn.inbound;
 	struct proxyhdr_tlv tlv;
 	unsigned char bits[16];
-	char id[2 * sizeof bits + 1];
-	size_t i;
 
 	if (find_tlv(&tlv, PROXYHDR_UNIQUE_ID, in->tlvs, in->tlvs_len) && tlv.len > 0) {
 		keep_id(tlv.value, tlv.len);
@@ -1515,10 +1520,8 @@ static void add_unique_id(void)
 	}
 	if (getentropy(bits, sizeof bits) < 0)
 		fail(EXIT_SYSTEM, "getentropy: %s", strerror(errno));
-	for (i = 0; i < sizeof bits; i++)
-		snprintf(id + 2 * i, 3, "%02x", bits[i]);
-	keep_id((const unsigned char *)id, strlen(id));
-	add_own(PROXYHDR_UNIQUE_ID, id, strlen(id));
+	write_hex(conn.id, bits, sizeof bits);
+	add_own(PROXYHDR_UNIQUE_ID, conn.id, 2 * sizeof bits);
 }
 
 /* Adds to the header at buf the inbound TLVs, but for what relay itself says; its
