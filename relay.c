@@ -1685,7 +1685,7 @@ struct target {
 struct lookup {
 	char host[256], port[16];
 	struct addrinfo *found;
-	int error;
+	const char *error;      /* why there is none */
 	int done[2];            /* a pipe: it ends when there is an answer */
 };
 
@@ -1757,9 +1757,11 @@ static void *look_up_in_thread(void *arg)
 {
 	struct lookup *l = arg;
 	struct addrinfo hints = { .ai_flags = AI_NUMERICSERV, .ai_socktype = SOCK_STREAM };
+	int error;
 
 	pthread_detach(pthread_self());
-	l->error = getaddrinfo(l->host, l->port, &hints, &l->found);
+	if ((error = getaddrinfo(l->host, l->port, &hints, &l->found)) != 0)
+		l->error = error == EAI_SYSTEM ? strerror(errno) : gai_strerror(error);
 	close(l->done[1]);
 	return NULL;
 }
@@ -1978,8 +1980,8 @@ static enum progress advance_attempt(int i, long long ms)
 	if (a->lookup != NULL) {
 		if (revents == 0)
 			explain(t, "looking up %s: no answer within %g s", a->lookup->host, conn.options.timeout / 1000.0);
-		else if (a->lookup->error != 0)
-			explain(t, "looking up %s: %s", a->lookup->host, gai_strerror(a->lookup->error));
+		else if (a->lookup->error != NULL)
+			explain(t, "looking up %s: %s", a->lookup->host, a->lookup->error);
 		else if ((t->next = interleave(a->lookup->found)) == NULL)
 			explain(t, "%s has no address of the family of --bind", a->lookup->host);
 		return end_attempt(i);

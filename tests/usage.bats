@@ -555,6 +555,12 @@ while True:
     no_problems
 }
 
+@test "no descriptors left for the look-up: told" {
+    # 3 and 4 are the pipe by which the look-up tells that it is over
+    expect 111 'looking up localhost: *file*' \
+        bash -c 'for fd in {3..19}; do eval "exec $fd>&-"; done; ulimit -n 5; exec "$0" localhost:80' "$RELAY"
+}
+
 @test "a name, and no resolver: told within --timeout" {
     private_network # nobody has port 53
     within 0 2000 expect 111 '*looking up nosuch.invalid: *' "$RELAY" -t 1 nosuch.invalid:80
