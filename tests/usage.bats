@@ -117,48 +117,6 @@ within() {
     ((ms >= min && ms <= max)) || problem "took $ms ms, not $min to $max"
 }
 
-# private_network: network and mount namespaces of the test's own, known as
-# "net": loopback alone, and this test's hosts and resolv.conf under /etc. From
-# here on expect, within and sends run their commands there.
-private_network() {
-    [[ $(id -u) == 0 ]] || skip "network namespaces need root"
-    cd "$BATS_TEST_TMPDIR" || return
-    [[ -e hosts ]] || echo '127.0.0.1 localhost' >hosts
-    [[ -e resolv.conf ]] || echo 'nameserver 127.0.0.53' >resolv.conf
-    start net unshare -nm sh -c '
-        ip link set lo up && mount --bind hosts /etc/hosts &&
-        mount --bind resolv.conf /etc/resolv.conf && echo ready && exec sleep 1000'
-    wait_log net ready
-    under=(nsenter -n -m -t "$(pid_of net)" --)
-}
-
-# inside COMMAND...: any other command there.
-inside() {
-    "${under[@]}" "$@"
-}
-
-# start_inside NAME COMMAND...
-start_inside() {
-    local name=$1
-    shift
-    start "$name" "${under[@]}" "$@"
-}
-
-# record_inside HOST:PORT: a recording backend there, which begins to count anew.
-record_inside() {
-    rm -rf "$BATS_TEST_TMPDIR/backend"
-    mkdir "$BATS_TEST_TMPDIR/backend"
-    start_inside backend python3 "$PEER" record "$1" "$BATS_TEST_TMPDIR/backend"
-    wait_for inside sh -c "ss -Hltn 'src ${1%:*} and sport = :${1##*:}' | grep ."
-}
-
-# drop_inside RULE...: packets to there vanish.
-drop_inside() {
-    inside nft "add table inet t
-        add chain inet t input { type filter hook input priority 0; }
-        add rule inet t input $* drop"
-}
-
 # --- the command line ---
 
 @test "a wrong option is named, and --help with it" {
