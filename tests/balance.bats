@@ -409,3 +409,41 @@ captured_at_least() {
     assert_output 'relay: error msg="looking up name.example: no answer within 1 s" backend=name.example:80'
     ((SECONDS <= 3))
 }
+
+# --- examples/balance ---
+
+@test "examples/balance: three backends as the README has it, and the script" {
+    need_root
+    local ports=() backends=() name copy=$BATS_TEST_TMPDIR/examples how
+    for name in 1 2 3; do
+        ports+=("$(free_port)")
+        backends+=("${ports[-1]}=127.0.0.1:${ports[-1]}")
+    done
+    mkdir -p "$copy/balance"
+    cp "$ROOT/examples/nginx.conf" "$copy"
+    chmod -R go+rX "$BATS_TEST_TMPDIR"
+    # Not as daemons: those would outlive a test that fails.
+    sed -n '/^    for /,/^    done/p' "$ROOT/examples/balance/README.md" |
+        sed "s/8080 8081 8082/${ports[*]}/; s/nginx -p .*/& -g 'daemon off;' \&/" >"$copy/balance/try.sh"
+    cd "$copy/balance"
+    start try sh -c '. ./try.sh; wait'
+    for name in "${ports[@]}"; do
+        wait_listening "$name"
+    done
+    for how in first random hash; do
+        port=$(free_port)
+        start "$how" sh "$(example balance/balance.sh "s/ 80 / $port /; s/8080/${ports[0]}/
+            s/8081/${ports[1]}/; s/8082/${ports[2]}/")" "$how"
+        wait_listening "$port"
+        assert_equal "$(ps -o user= -p "$(pid_of "$how")")" nobody
+        balance map "$port" loopback 100 2 >"$BATS_TEST_TMPDIR/$how"
+    done
+    assert_equal "$(cut -d' ' -f2 "$BATS_TEST_TMPDIR/first" | sort -u)" "${ports[0]}"
+    assert_equal "$(cut -d' ' -f2 "$BATS_TEST_TMPDIR/random" | sort -u | wc -l)" 3
+    uniq "$BATS_TEST_TMPDIR/hash" | diff - <(balance formula loopback 100 "${backends[@]}")
+    # One is stopped, in the README's words; $port is hash's.
+    # shellcheck disable=SC2016 # the README's own marks
+    eval "$(sed -n 's/.*(`\(kill .*\)`).*/\1/p' "$ROOT/examples/balance/README.md" | sed "s/8081/${ports[1]}/")"
+    wait_for eval "! listening ${ports[1]}"
+    diff <(balance map "$port" loopback 100 1) <(balance formula loopback 100 "${backends[0]}" "${backends[2]}")
+}

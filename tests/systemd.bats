@@ -37,6 +37,9 @@ setup_file() {
     add_unit busy relay "$(free_port)" "$verbose" -e '/^# These mount a view/,/^$/d' -e '/^UMask=/aUser=daemon'
     add_unit crowded relay "$(free_port)" "$verbose"
     sed -i 's/^MaxConnections=.*/MaxConnections=3/' "$BATS_FILE_TMPDIR/units/test-crowded.socket"
+    # The line in examples/balance: of its three backends the second lives.
+    add_unit several relay "$(free_port)" "$(sed -n 's|^ *ExecStart=/usr/local/bin/relay ||p' "$EXAMPLES/balance/README.md" |
+        sed "s/:8080/:$(free_port)/; s/:8081/:$BACKEND/; s/:8082/:$(free_port)/")"
     add_unit stopped relay "$(free_port)" "$verbose"
     add_unit deferred relay "$(free_port)" "$verbose"
     sed -i 's/^Accept=yes/&\nDeferAcceptSec=60/' "$BATS_FILE_TMPDIR/units/test-deferred.socket"
@@ -399,6 +402,23 @@ PYTHON
     run relay_says nlb 3
     assert_output --regexp '^relay: error msg="refused: not in --accept-from" client=127\.0\.3\.9:[0-9]+ '
     assert [ ! -s "$(work_dir)/nginx/access.log" ]
+}
+
+@test "examples/balance: the line for several backends in relay@.service" {
+    local port from i
+    port=$(where several)
+    start_nginx
+    # Chance is 1 in 3^16 that none of them has a dead one first.
+    for i in {1..16}; do
+        from=$(free_port)
+        run curl -sS --interface "127.0.1.$i" --local-port "$from" "http://127.0.0.1:$port/client"
+        assert_output "127.0.1.$i $from"
+    done
+    inside journalctl --sync
+    run relay_says several 4
+    assert_line --index 0 --regexp '^relay: skipped msg="cannot connect: Connection refused: [^"]*" client=127\.0\.1\.[0-9]+:'
+    run relay_says several 6
+    assert_equal "$(grep -c "^relay: closed .* backend=127.0.0.1:$BACKEND .* end=done\$" <<<"$output")" 16
 }
 
 # --- the connection ---
