@@ -1723,9 +1723,14 @@ static void explain(struct target *t, const char *format, ...)
 
 static void explain_error(struct target *t, int error)
 {
+	bool local = t->backend.address.ai_family == AF_UNIX;
+
 	explain(t, "cannot connect: %s%s", strerror(error),
 	        error == ECONNREFUSED || error == ENOENT ? ": does the backend listen there?" :
-	        error == EACCES ? ": may the user that runs relay write to that socket?" : "");
+	        error == EACCES && local ? ": may the user that runs relay write to that socket?" :
+	        error == EACCES ? ": does a route or a firewall forbid it?" :
+	        error == EAFNOSUPPORT && conn.options.bind_client ?
+	        ": --bind=client needs the client's address family" : "");
 }
 
 /* Where the connection goes, for the log; with fd: nobody knows. */
@@ -1810,14 +1815,19 @@ static void bind_to_client(int fd, const struct addrinfo *to, union proxyhdr_add
 #endif
 }
 
-static void bind_source(int fd, const struct addrinfo *to)
+/* Returns false, and errno, where this backend cannot be reached from there. */
+static bool bind_source(int fd, const struct addrinfo *to)
 {
 	union proxyhdr_addr from = conn.options.bind;
 
 	if (conn.options.bind_client)
 		bind_to_client(fd, to, &from);
 	if (from.sa.sa_family == AF_UNSPEC)
-		return;
+		return true;
+	if (from.sa.sa_family != to->ai_family) {
+		errno = EAFNOSUPPORT;
+		return false;
+	}
 #ifdef __linux__
 	/* ip(7): choose the port at connect, by both ends: more to choose from */
 	int on = 1;
@@ -1826,6 +1836,7 @@ static void bind_source(int fd, const struct addrinfo *to)
 #endif
 	if (bind(fd, &from.sa, to->ai_addrlen) < 0)
 		fail(EXIT_SYSTEM, "--bind: %s: does this machine have the address?", strerror(errno));
+	return true;
 }
 
 /* Starts to connect. Returns the socket; -1 and errno, EAGAIN where a UNIX
@@ -1836,10 +1847,11 @@ static int start_connect(const struct addrinfo *to)
 
 	if (fd < 0)
 		return -1;
-	bind_source(fd, to);
-	set_linger(fd, true);
-	if (connect(fd, to->ai_addr, to->ai_addrlen) == 0 || errno == EINPROGRESS)
-		return fd;
+	if (bind_source(fd, to)) {
+		set_linger(fd, true);
+		if (connect(fd, to->ai_addr, to->ai_addrlen) == 0 || errno == EINPROGRESS)
+			return fd;
+	}
 	error = errno;
 	close(fd);
 	errno = error;

@@ -345,7 +345,7 @@ captured_at_least() {
     fetches 20 0 249
     run sed -nE 's/^relay: skipped msg="([^"]*)".* backend=(.*)/\2 \1/p' "$(log_file first)"
     assert_line --index 0 '192.0.2.1:80 cannot connect: Host is unreachable'
-    assert_line --index 1 '192.0.2.2:80 cannot connect: Permission denied: may the user that runs relay write to that socket?'
+    assert_line --index 1 '192.0.2.2:80 cannot connect: Permission denied: does a route or a firewall forbid it?'
     assert_line --index 2 '192.0.2.3:80 cannot connect: Invalid argument'
     assert_equal "${#lines[@]}" 60
 }
@@ -408,6 +408,21 @@ captured_at_least() {
     run -111 "${under[@]}" "$RELAY" -t 1 name.example:80 </dev/null
     assert_output 'relay: error msg="looking up name.example: no answer within 1 s" backend=name.example:80'
     ((SECONDS <= 3))
+}
+
+@test "with --bind=client, a backend of the other family than the client's is skipped" {
+    local living refusing
+    living=$(free_port) refusing=$(free_port)
+    private_network
+    # examples/nginx.conf reads a header: here it gets one from the client's address.
+    start_nginx_inside living "$living"
+    dual=0 relays first -v -b client "[::1]:$living" "127.0.0.1:$refusing" "127.0.0.1:$living"
+    fetches 1 0 1250
+    wait_for no_child first
+    run sed -nE 's/^relay: (skipped|closed) (msg="([^"]*)")?.* backend=([^ ]+).*/\1 \4 \3/p' "$(log_file first)"
+    assert_line --index 0 "skipped [::1]:$living cannot connect: Address family not supported by protocol: --bind=client needs the client's address family"
+    assert_line --index 1 --partial "skipped 127.0.0.1:$refusing cannot connect: Connection refused"
+    assert_line --index 2 "closed 127.0.0.1:$living "
 }
 
 # --- examples/balance ---
