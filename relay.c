@@ -1921,6 +1921,24 @@ static struct addrinfo *interleave(struct addrinfo *list)
 	return first;
 }
 
+/* RFC 9293 3.5, simultaneous open: where nobody listens on a port of this machine,
+ * and the system happens to connect from that very port, the socket is connected
+ * to itself. The header would go to the client. */
+static bool is_own_peer(int fd)
+{
+	union proxyhdr_addr a, b;
+	socklen_t len_a = sizeof a, len_b = sizeof b;
+
+	memset(&a, 0, sizeof a);
+	memset(&b, 0, sizeof b);
+	if (getsockname(fd, &a.sa, &len_a) < 0 || getpeername(fd, &b.sa, &len_b) < 0)
+		return false;
+	if (a.sa.sa_family == AF_INET)
+		return a.in.sin_port == b.in.sin_port && a.in.sin_addr.s_addr == b.in.sin_addr.s_addr;
+	return a.sa.sa_family == AF_INET6 && a.in6.sin6_port == b.in6.sin6_port &&
+	       memcmp(&a.in6.sin6_addr, &b.in6.sin6_addr, sizeof a.in6.sin6_addr) == 0;
+}
+
 /* Ends attempt i, which has failed, and its backend with the last one. */
 static enum progress end_attempt(int i)
 {
@@ -2000,6 +2018,8 @@ static enum progress advance_attempt(int i, long long ms)
 	}
 	if (revents & POLLERR)
 		getsockopt(race.p[1 + i].fd, SOL_SOCKET, SO_ERROR, &error, &len);
+	else if (revents != 0 && is_own_peer(race.p[1 + i].fd))
+		error = ECONNREFUSED;
 	else if (revents != 0)
 		return win(i);
 	if (revents == 0)

@@ -350,6 +350,21 @@ captured_at_least() {
     assert_equal "${#lines[@]}" 60
 }
 
+@test "a dead port from which the system connects is dead: nobody is connected to himself" {
+    local to living
+    living=$(free_port)
+    private_network
+    inside sh -c 'echo 40000 40000 >/proc/sys/net/ipv4/ip_local_port_range'
+    for to in 127.0.0.1:40000 '[::1]:40000' 0.0.0.0:40000 '[::]:40000' '[::ffff:127.0.0.1]:40000'; do
+        run -111 inside "$RELAY" "$to" </dev/null
+        assert_output "relay: error msg=\"cannot connect: Connection refused: does the backend listen there?\" backend=$to"
+    done
+    start_nginx_inside living "$living"
+    relays first 127.0.0.1:40000 "127.0.0.1:$living"
+    fetches 1 0 1250
+    assert_equal "$(grep -c 'relay: skipped .* backend=127.0.0.1:40000$' "$(log_file first)")" 1
+}
+
 # --- names ---
 
 @test "a name's addresses are tried a quarter of a second apart, IPv6 and IPv4 in turn" {
