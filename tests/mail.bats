@@ -23,10 +23,10 @@ setup_file() {
     install -m 755 "$RELAY" "$BATS_FILE_TMPDIR/relay"
     choose_ports postfix postscreen unaware unaware-slow postscreen-unaware exim exim-unaware exim-strict \
         imap imaps imap-unaware front-imap front-smtp front-auth xclient
-    start_dovecot
+    start_dovecot < <(dovecot_conf)
     start_front
     if [[ $(id -u) == 0 ]]; then
-        start_postfix
+        start_postfix < <(master_cf)
         start_exim
         wait_listening "$POSTFIX_PORT" 127.0.0.1
         wait_listening "$POSTFIX_PORT" ::1
@@ -50,54 +50,17 @@ needs_root() {
 
 # --- the servers ---
 
-# The package's own master.cf, but for its port 25; then the example. UNAWARE is
-# that service of port 25, on a port of ours: it expects no header. Nor do another
-# one, in which the header is there before its greeting, and another postscreen.
-start_postfix() {
-    local dir=$BATS_FILE_TMPDIR/postfix package=$TESTS/build/postfix
-    mkdir -p "$dir"/{conf,queue,data,mail}
-    chown uucp "$dir/data"
-    chown nobody "$dir/mail"
-    {
-        sed "s/^smtp  *inet/127.0.0.1:$UNAWARE_PORT inet/" "$package/usr/share/postfix/master.cf.dist"
-        sed "s/2525/$POSTFIX_PORT/; s/2526/$POSTSCREEN_PORT/" "$ROOT/examples/postfix/master.cf"
-        sed -n "s/10025/$XCLIENT_PORT/; s/^#  *\(127.*xclient\)/\1/p" "$ROOT/examples/nginx-mail.conf"
-        echo "127.0.0.1:$UNAWARE_SLOW_PORT inet n - y - - smtpd"
-        echo "    -o smtpd_delay_reject=no -o smtpd_client_restrictions=sleep,1"
-        echo "127.0.0.1:$POSTSCREEN_UNAWARE_PORT inet n - y - 1 postscreen"
-        echo "    -o postscreen_cache_map=btree:\$data_directory/postscreen_unaware_cache"
-    } >"$dir/conf/master.cf"
-    cat >"$dir/conf/main.cf" <<END
-compatibility_level = 3.6
-myhostname = mx.example
-# Relay's address, which is nobody's who may send mail to everywhere.
-mynetworks = 127.0.0.1/32
-smtpd_peername_lookup = no
-smtpd_client_port_logging = yes
-smtpd_upstream_proxy_timeout = 3s
-postscreen_greet_wait = 1s
-alias_maps =
-alias_database =
-virtual_mailbox_domains = example.org
-virtual_mailbox_base = $dir/mail
-virtual_mailbox_maps = static:inbox/
-virtual_uid_maps = static:65534
-virtual_gid_maps = static:65534
-queue_directory = $dir/queue
-data_directory = $dir/data
-maillog_file = /dev/stdout
-# Users that Debian always has, for none is made where nothing is installed.
-mail_owner = uucp
-setgid_group = list
-command_directory = $package/usr/sbin
-daemon_directory = $package/usr/lib/postfix/sbin
-shlib_directory = $package/usr/lib/postfix
-meta_directory = $package/etc/postfix
-import_environment = MAIL_CONFIG MAIL_LOGTAG POSTLOG_SERVICE LD_LIBRARY_PATH RELAY_TEST
-export_environment = MAIL_CONFIG LD_LIBRARY_PATH RELAY_TEST
-END
-    start postfix env LD_LIBRARY_PATH="$package/usr/lib/postfix" \
-        "$package/usr/sbin/postfix" -c "$dir/conf" start-fg
+# The example. UNAWARE is smtpd as it is on port 25: it expects no header. Nor do
+# another one, in which the header is there before its greeting, and another
+# postscreen.
+master_cf() {
+    sed "s/2525/$POSTFIX_PORT/; s/2526/$POSTSCREEN_PORT/" "$ROOT/examples/postfix/master.cf"
+    sed -n "s/10025/$XCLIENT_PORT/; s/^#  *\(127.*xclient\)/\1/p" "$ROOT/examples/nginx-mail.conf"
+    echo "127.0.0.1:$UNAWARE_PORT inet n - y - - smtpd"
+    echo "127.0.0.1:$UNAWARE_SLOW_PORT inet n - y - - smtpd"
+    echo "    -o smtpd_delay_reject=no -o smtpd_client_restrictions=sleep,1"
+    echo "127.0.0.1:$POSTSCREEN_UNAWARE_PORT inet n - y - 1 postscreen"
+    echo "    -o postscreen_cache_map=btree:\$data_directory/postscreen_unaware_cache"
 }
 
 start_exim() {
@@ -151,58 +114,20 @@ END
         sh "$dir" "${as_user[@]}" "$dir/exim4" -C "$dir/exim.conf" -bdf
 }
 
-start_dovecot() {
-    local dir=$BATS_FILE_TMPDIR/dovecot group
-    group=$(id -gn "$me")
-    mkdir -p "$dir"/{run,state,mail}
-    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 \
-        -subj /CN=mx.example -keyout "$dir/key.pem" -out "$dir/certificate.pem" 2>/dev/null
-    [[ $(id -u) != 0 ]] || chown -R "$me" "$dir"
-    sed "s/10143/$IMAP_PORT/; s/10993/$IMAPS_PORT/" "$ROOT/examples/dovecot.conf" >"$dir/99-relay.conf"
-    cat >"$dir/dovecot.conf" <<END
-protocols = imap
+# The example, and a listener that expects no header. Mail clients here use TLS, but
+# nginx does not.
+dovecot_conf() {
+    sed "s/10143/$IMAP_PORT/; s/10993/$IMAPS_PORT/" "$ROOT/examples/dovecot.conf"
+    cat <<END
 service imap-login {
-  chroot =
   inet_listener imap {
     address = 127.0.0.1
     port = $IMAP_UNAWARE_PORT
   }
-  inet_listener imaps {
-    port = 0
-  }
 }
-service anvil {
-  chroot =
-  # Or it would let a client wait who has just given a wrong password.
-  unix_listener anvil-auth-penalty {
-    mode = 0
-  }
-}
-# Its mail clients here use TLS, but nginx does not.
+ssl = yes
 disable_plaintext_auth = no
-ssl_cert = <$dir/certificate.pem
-ssl_key = <$dir/key.pem
-auth_failure_delay = 0
-passdb {
-  driver = static
-  args = password=secret
-}
-userdb {
-  driver = static
-  args = uid=$(id -u "$me") gid=$(id -g "$me") home=$dir/mail/%u
-}
-first_valid_uid = $(id -u "$me")
-first_valid_gid = $(id -g "$me")
-mail_location = maildir:~
-default_internal_user = $me
-default_internal_group = $group
-default_login_user = $me
-base_dir = $dir/run
-state_dir = $dir/state
-log_path = /dev/stderr
-!include $dir/99-relay.conf
 END
-    start dovecot "${as_user[@]}" dovecot -F -c "$dir/dovecot.conf"
 }
 
 # nginx's mail module, before Dovecot and Postfix.

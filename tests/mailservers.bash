@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Copyright (c) 2026 The relay authors. SPDX-License-Identifier: ISC
 #
-# Mail programs' end: what they ask a mail server. Loaded after helper and backend.
+# Mail servers, and what mail programs ask them. Loaded after helper and backend.
 #
 # shellcheck disable=SC2154 # set by launch, or by the suite
 
@@ -50,4 +50,104 @@ greets() {
     run greeting
     assert_success
     assert_output --regexp "$pattern"
+}
+
+# --- servers that need more than their example ---
+
+# start_postfix: with the package's own master.cf, but for its port 25; then what
+# stdin has. Needs root.
+start_postfix() {
+    local dir=$BATS_FILE_TMPDIR/postfix package=$TESTS/build/postfix
+    mkdir -p "$dir"/{conf,queue,data,mail}
+    chown uucp "$dir/data"
+    chown nobody "$dir/mail"
+    {
+        grep -v '^smtp  *inet' "$package/usr/share/postfix/master.cf.dist"
+        cat
+    } >"$dir/conf/master.cf"
+    cat >"$dir/conf/main.cf" <<END
+compatibility_level = 3.6
+myhostname = mx.example
+# Relay's address, which is nobody's who may send mail to everywhere.
+mynetworks = 127.0.0.1/32
+smtpd_peername_lookup = no
+smtpd_client_port_logging = yes
+smtpd_upstream_proxy_timeout = 3s
+postscreen_greet_wait = 1s
+alias_maps =
+alias_database =
+virtual_mailbox_domains = example.org
+virtual_mailbox_base = $dir/mail
+virtual_mailbox_maps = static:inbox/
+virtual_uid_maps = static:65534
+virtual_gid_maps = static:65534
+queue_directory = $dir/queue
+data_directory = $dir/data
+maillog_file = /dev/stdout
+# Users that Debian always has, for none is made where nothing is installed.
+mail_owner = uucp
+setgid_group = list
+command_directory = $package/usr/sbin
+daemon_directory = $package/usr/lib/postfix/sbin
+shlib_directory = $package/usr/lib/postfix
+meta_directory = $package/etc/postfix
+import_environment = MAIL_CONFIG MAIL_LOGTAG POSTLOG_SERVICE LD_LIBRARY_PATH RELAY_TEST
+export_environment = MAIL_CONFIG LD_LIBRARY_PATH RELAY_TEST
+END
+    start postfix env LD_LIBRARY_PATH="$package/usr/lib/postfix" \
+        "$package/usr/sbin/postfix" -c "$dir/conf" start-fg </dev/null
+}
+
+# start_dovecot: with what stdin has, inside the smallest configuration that it can
+# run with. It listens nowhere by itself; with TLS or without.
+start_dovecot() {
+    local dir=$BATS_FILE_TMPDIR/dovecot group
+    group=$(id -gn "$me")
+    mkdir -p "$dir"/{run,state,mail}
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 \
+        -subj /CN=mx.example -keyout "$dir/key.pem" -out "$dir/certificate.pem" 2>/dev/null
+    [[ $(id -u) != 0 ]] || chown -R "$me" "$dir"
+    cat >"$dir/99-relay.conf"
+    cat >"$dir/dovecot.conf" <<END
+protocols = imap
+service imap-login {
+  chroot =
+  inet_listener imap {
+    port = 0
+  }
+  inet_listener imaps {
+    port = 0
+  }
+}
+service anvil {
+  chroot =
+  # Or it would let a client wait who has just given a wrong password.
+  unix_listener anvil-auth-penalty {
+    mode = 0
+  }
+}
+ssl = required
+ssl_cert = <$dir/certificate.pem
+ssl_key = <$dir/key.pem
+auth_failure_delay = 0
+passdb {
+  driver = static
+  args = password=secret
+}
+userdb {
+  driver = static
+  args = uid=$(id -u "$me") gid=$(id -g "$me") home=$dir/mail/%u
+}
+first_valid_uid = $(id -u "$me")
+first_valid_gid = $(id -g "$me")
+mail_location = maildir:~
+default_internal_user = $me
+default_internal_group = $group
+default_login_user = $me
+base_dir = $dir/run
+state_dir = $dir/state
+log_path = /dev/stderr
+!include $dir/99-relay.conf
+END
+    start dovecot "${as_user[@]}" dovecot -F -c "$dir/dovecot.conf" </dev/null
 }
