@@ -1004,6 +1004,10 @@ static void parse_options(int argc, char **argv, struct options *o)
 		     o->bind.sa.sa_family != AF_UNSPEC && backend.address.ai_family != o->bind.sa.sa_family))
 			fail(EXIT_USAGE, "--bind needs a backend with a host of the same address family");
 	}
+	if (o->check && o->bind_client)
+		fail(EXIT_USAGE, "--check has no client for --bind=client");
+	if (o->check)
+		o->verbose = false;     /* there is no connection to log */
 	if (o->count > 1)
 		conn.text = NULL;
 	o->quiet = quiet;       /* wrong usage is always told */
@@ -1524,6 +1528,17 @@ static void add_unique_id(void)
 	add_own(PROXYHDR_UNIQUE_ID, conn.id, 2 * sizeof bits);
 }
 
+/* What the command line asks for beside --tlv. */
+static void complete_own(void)
+{
+	if (conn.options.unique_id)
+		add_unique_id();
+	if (conn.options.ssl) {
+		add_authority();
+		add_ssl();
+	}
+}
+
 /* Adds to the header at buf the inbound TLVs, but for what relay itself says; its
  * own; and the checksum last. Returns its length, or what is wrong. */
 static int add_tlvs(unsigned char *buf, int n)
@@ -1553,12 +1568,7 @@ static void write_header(struct direction *d)
 
 	if (hdr.version == 0)
 		return;
-	if (conn.options.unique_id)
-		add_unique_id();
-	if (conn.options.ssl) {
-		add_authority();
-		add_ssl();
-	}
+	complete_own();
 	hdr.src = conn.client;
 	hdr.dst = conn.server;
 	if (hdr.src.sa.sa_family != AF_UNSPEC)
@@ -1711,6 +1721,23 @@ static struct {
 
 enum progress { STARTED, CONNECTED, FAILED, NONE_LEFT };
 
+/* The address to connect from; AF_UNSPEC where the system chooses. The port is always
+ * the system's: the client's own may be in use, or have been a moment ago. */
+static union proxyhdr_addr source(void)
+{
+	union proxyhdr_addr from = conn.options.bind;
+
+	if (!conn.options.bind_client)
+		return from;
+	from = conn.client;
+	if (from.sa.sa_family != AF_INET && from.sa.sa_family != AF_INET6)
+		fail(EXIT_USAGE, "--bind=client: this client has no IP address");
+	if (from.sa.sa_family == AF_INET6 && is_ip4(&from))
+		unmap_from_ip6(&from);
+	set_port(&from, 0);
+	return from;
+}
+
 __attribute__((format(printf, 2, 3)))
 static void explain(struct target *t, const char *format, ...)
 {
@@ -1729,8 +1756,14 @@ static void explain_error(struct target *t, int error)
 	        error == ECONNREFUSED || error == ENOENT ? ": does the backend listen there?" :
 	        error == EACCES && local ? ": may the user that runs relay write to that socket?" :
 	        error == EACCES ? ": does a route or a firewall forbid it?" :
-	        error == EAFNOSUPPORT && conn.options.bind_client ?
-	        ": --bind=client needs the client's address family" : "");
+	        error == ETIMEDOUT && conn.options.bind_client ?
+	        ": do its answers to the client's address come here?" : "");
+}
+
+static void explain_family(struct target *t)
+{
+	explain(t, "the backend has no IPv%d address: --bind needs one",
+	        source().sa.sa_family == AF_INET6 ? 6 : 4);
 }
 
 /* Where the connection goes, for the log; with fd: nobody knows. */
@@ -1795,39 +1828,30 @@ static int start_lookup(struct attempt *a)
 	return l->done[0];
 }
 
-/* IP_TRANSPARENT: the packets carry the client's own address. */
-static void bind_to_client(int fd, const struct addrinfo *to, union proxyhdr_addr *from)
+/* ip(7), IP_TRANSPARENT: the socket may have an address that is not this machine's. */
+static void allow_any_address(int fd, int family)
 {
 #ifdef __linux__
-	int on = 1, level = to->ai_family == AF_INET ? IPPROTO_IP : IPPROTO_IPV6;
-	int name = to->ai_family == AF_INET ? IP_TRANSPARENT : IPV6_TRANSPARENT;
+	int on = 1, level = family == AF_INET ? IPPROTO_IP : IPPROTO_IPV6;
+	int name = family == AF_INET ? IP_TRANSPARENT : IPV6_TRANSPARENT;
 
-	*from = conn.client;
-	if (from->sa.sa_family != AF_INET && from->sa.sa_family != AF_INET6)
-		fail(EXIT_SYSTEM, "--bind=client: this client has no IP address");
-	set_port(from, 0);
 	if (setsockopt(fd, level, name, &on, sizeof on) < 0)
 		fail(EXIT_SYSTEM, "--bind=client: %s%s", strerror(errno),
-		     errno == EPERM ? ": relay needs the capability CAP_NET_ADMIN" : "");
+		     errno == EPERM ? ": relay needs the capability CAP_NET_RAW" : "");
 #else
-	(void)fd, (void)to, (void)from;
+	(void)fd, (void)family;
 	fail(EXIT_USAGE, "--bind=client exists on Linux only");
 #endif
 }
 
-/* Returns false, and errno, where this backend cannot be reached from there. */
-static bool bind_source(int fd, const struct addrinfo *to)
+static void bind_source(int fd, const struct addrinfo *to)
 {
-	union proxyhdr_addr from = conn.options.bind;
+	union proxyhdr_addr from = source();
 
-	if (conn.options.bind_client)
-		bind_to_client(fd, to, &from);
 	if (from.sa.sa_family == AF_UNSPEC)
-		return true;
-	if (from.sa.sa_family != to->ai_family) {
-		errno = EAFNOSUPPORT;
-		return false;
-	}
+		return;
+	if (conn.options.bind_client)
+		allow_any_address(fd, to->ai_family);
 #ifdef __linux__
 	/* ip(7): choose the port at connect, by both ends: more to choose from */
 	int on = 1;
@@ -1836,7 +1860,14 @@ static bool bind_source(int fd, const struct addrinfo *to)
 #endif
 	if (bind(fd, &from.sa, to->ai_addrlen) < 0)
 		fail(EXIT_SYSTEM, "--bind: %s: does this machine have the address?", strerror(errno));
-	return true;
+}
+
+/* Whether --bind allows to connect there. */
+static bool is_usable(const struct addrinfo *to)
+{
+	int family = source().sa.sa_family;
+
+	return family == AF_UNSPEC || family == to->ai_family;
 }
 
 /* Starts to connect. Returns the socket; -1 and errno, EAGAIN where a UNIX
@@ -1847,11 +1878,10 @@ static int start_connect(const struct addrinfo *to)
 
 	if (fd < 0)
 		return -1;
-	if (bind_source(fd, to)) {
-		set_linger(fd, true);
-		if (connect(fd, to->ai_addr, to->ai_addrlen) == 0 || errno == EINPROGRESS)
-			return fd;
-	}
+	bind_source(fd, to);
+	set_linger(fd, true);
+	if (connect(fd, to->ai_addr, to->ai_addrlen) == 0 || errno == EINPROGRESS)
+		return fd;
 	error = errno;
 	close(fd);
 	errno = error;
@@ -1884,13 +1914,6 @@ static void take_descriptors(struct end *backend, const struct end *given)
 	if (given->in == given->out && socket_type(given->in) < 0)
 		fail(EXIT_USAGE, "descriptor %d is no socket: other things need two, as in fd:6,7", given->in);
 	signal(SIGPIPE, SIG_IGN);
-}
-
-static bool is_usable(const struct addrinfo *a)
-{
-	int family = conn.options.bind_client ? conn.client.sa.sa_family : conn.options.bind.sa.sa_family;
-
-	return family == AF_UNSPEC || family == a->ai_family;
 }
 
 /* RFC 8305 4: the two families in turn, the resolver's first one first. Drops what
@@ -1985,7 +2008,12 @@ static enum progress try_connect(int i)
 	if (a->target->backend.descriptors.in > 0)
 		return win(i);
 	set_backend(a->to);
-	*p = (struct pollfd){ start_connect(a->to), POLLOUT, 0 };
+	*p = (struct pollfd){ -1, POLLOUT, 0 };
+	if (!is_usable(a->to)) {
+		explain_family(a->target);
+		return end_attempt(i);
+	}
+	p->fd = start_connect(a->to);
 	if (p->fd >= 0 && a->to->ai_family == AF_UNIX)
 		return win(i);
 	if (p->fd >= 0 || errno == EAGAIN)
@@ -2013,7 +2041,7 @@ static enum progress advance_attempt(int i, long long ms)
 		else if (a->lookup->error != NULL)
 			explain(t, "looking up %s: %s", a->lookup->host, a->lookup->error);
 		else if ((t->next = interleave(a->lookup->found)) == NULL)
-			explain(t, "%s has no address of the family of --bind", a->lookup->host);
+			explain_family(t);
 		return end_attempt(i);
 	}
 	if (revents & POLLERR)
@@ -2144,120 +2172,158 @@ static void connect_backend(struct end *backend)
 
 /* ---- no client: --check ---- */
 
-enum { CHECK_TIME = 1000 };     /* milliseconds in which a backend may answer */
-enum { ANSWER_SIZE = 4096 };
+enum { CHECK_TIME = 1000 };     /* milliseconds in which a backend may object */
 
-/* Whether an answer, a text, says that the header was taken for a request: HTTP's
- * 400, SMTP's and FTP's 5xx, IMAP's BAD, POP3's -ERR, and OpenSSH's words. */
-static bool is_complaint(const char *answer)
+/* Whether a line of an answer says that the header was taken for a request. Version
+ * 2 has the word QUIT in it: hence the goodbyes. */
+static bool is_complaint(const char *line)
 {
-	const char *line, *next;
+	static const char *const beginnings[] = {
+		"HTTP/",                        /* whatever follows: nothing was asked */
+		"221", "* BYE", "BYE",          /* SMTP, FTP; IMAP; ManageSieve */
+		"-ERR", "ERROR", "NO ",         /* POP3, Redis; memcached; ManageSieve */
+		"Invalid SSH"                   /* OpenSSH */
+	};
+	size_t i;
 
-	if (strncmp(answer, "HTTP/1.", 7) == 0)
-		return strncmp(answer + 8, " 400", 4) == 0;
-	for (line = answer; *line != '\0'; line = next) {
-		size_t len = strcspn(line, "\r\n");
-
-		next = line + len + strspn(line + len, "\r\n");
-		if (line[0] == '5' && len > 3 && strspn(line, "0123456789") == 3)
+	for (i = 0; i < sizeof beginnings / sizeof *beginnings; i++)
+		if (strncmp(line, beginnings[i], strlen(beginnings[i])) == 0)
 			return true;
-		if (strncmp(line, "-ERR", 4) == 0 || strncmp(line, "Invalid SSH", 11) == 0)
-			return true;
-		if (strcspn(line, " ") < len && strncmp(line + strcspn(line, " "), " BAD", 4) == 0)
-			return true;
-	}
-	return false;
+	if (line[0] == '5' && strspn(line, "0123456789") == 3)          /* SMTP, FTP, NNTP */
+		return true;
+	return strncmp(line + strcspn(line, " "), " BAD", 4) == 0;      /* IMAP */
 }
 
-/* PROXY spec 2: health checks send LOCAL, and version 1, which has no word for it,
- * the addresses of the connection itself. */
+/* PROXY spec 2: health checks send LOCAL. Version 1 has no word for it, and its
+ * UNKNOWN is not what clients get: it names the connection's own addresses, or
+ * 127.0.0.1 where there are none. */
 static size_t build_check(unsigned char *buf, int fd)
 {
 	struct proxyhdr hdr = { .version = conn.options.version, .command = PROXYHDR_LOCAL };
-	socklen_t len = sizeof hdr.src;
+	socklen_t src_len = sizeof hdr.src, dst_len = sizeof hdr.dst;
 	int n;
 
 	if (hdr.version == 0)
 		return 0;
-	if (hdr.version == 1 && getsockname(fd, &hdr.src.sa, &len) == 0) {
-		len = sizeof hdr.dst;
+	if (hdr.version == 1) {
 		hdr.command = PROXYHDR_PROXY;
 		hdr.transport = PROXYHDR_STREAM;
-		getpeername(fd, &hdr.dst.sa, &len);
+		if (getsockname(fd, &hdr.src.sa, &src_len) < 0 || getpeername(fd, &hdr.dst.sa, &dst_len) < 0 ||
+		    hdr.src.sa.sa_family == AF_UNIX) {
+			parse_address(&hdr.src, "127.0.0.1");
+			hdr.dst = hdr.src;
+		}
+		unite_families(&hdr.src, &hdr.dst);
 	}
 	n = proxyhdr_build(buf, PROXYHDR_MAX, &hdr);
-	return n > 0 ? (size_t)n : 0;
+	if (hdr.version == 2)
+		n = add_tlvs(buf, n);
+	if (n < 0)
+		fail(EXIT_SYSTEM, "header: %s", proxyhdr_strerror(n));
+	return (size_t)n;
 }
 
-/* Sends a header and reads what comes of it within CHECK_TIME. Returns how that
- * ended: a word. */
+/* Sends a header and reads what comes of it within CHECK_TIME: a text, in which
+ * NUL ends a line too. Returns how that ended: a word. */
 static const char *try_header(const struct end *backend, char *answer, size_t size)
 {
 	unsigned char *header = buffers[CLIENT];
 	struct pollfd p[2] = { { 0 }, { backend->in, POLLIN, 0 } };
-	long long deadline = now() + CHECK_TIME;
 	size_t len = 0, n = build_check(header, backend->in);
-	ssize_t got = 1;
+	bool sent = n == 0 || put(backend->out, header, n) == (ssize_t)n;
+	long long end = now() + CHECK_TIME, ms;
 
-	if (n > 0 && put(backend->out, header, n) < (ssize_t)n)
-		return "reset";
-	while (len < size - 1 && now() < deadline) {
-		if (!wait_in_setup(p, 2, (int)(deadline - now())))
-			continue;
-		got = get(backend->in, answer + len, size - 1 - len);
-		if (got <= 0 && failed(READ_FAILED) != NOT_NOW)
-			break;
-		len += got > 0 ? (size_t)got : 0;
+	while (len < size - 1 && (ms = end - now()) > 0 && wait_in_setup(p, 2, (int)ms)) {
+		ssize_t got = get(backend->in, answer + len, size - 1 - len), i;
+
+		if (got == 0)
+			return "closed";
+		if (got < 0 && failed(READ_FAILED) != NOT_NOW)
+			return "reset";
+		for (i = 0; i < got; i++, len++)
+			if (answer[len] == '\0')
+				answer[len] = '\n';
 	}
-	answer[len] = '\0';
-	return got > 0 || now() >= deadline ? "open" : got == 0 ? "closed" : "reset";
+	return sent ? "open" : "reset";
 }
 
-/* One backend, one line on stdout. Returns whether it takes the header. */
-static bool check(const struct choice *backend)
+/* What is wrong with a backend that has answered so; NULL: nothing is. */
+static const char *explain_answer(const char *ended, bool complains)
 {
-	char *answer = (char *)buffers[BACKEND];
-	struct line line = { .len = 0 };
-	struct end end = { -1, -1, -1 };
-	long long start = now();
-	const char *ended, *why = NULL;
-	bool connected = connect_any(backend, 1, &end);
-	long long ms = now() - start;
+	bool sent = conn.options.version != 0;
 
-	answer[0] = '\0';
-	ended = connected ? try_header(&end, answer, ANSWER_SIZE) : NULL;
-	if (!connected)
-		why = race.targets[0].why;
-	else if (is_complaint(answer))
-		why = "it takes the header for a request: it does not expect one";
-	else if (strcmp(ended, "open") != 0)
-		why = "it ends the connection: does it expect a header, and from here?";
-	close(end.in);
-	answer[strcspn(answer, "\r\n")] = '\0';
+	if (complains)
+		return sent ? "it takes the header for a request: it expects none, or none from here" :
+		       "it answers with an error";
+	if (strcmp(ended, "open") == 0)
+		return NULL;
+	return sent ? "it ends the connection: does it expect a header of this version, and from here?" :
+	       "it ends the connection";
+}
+
+/* A backend's line, on stdout, as soon as all is known: ended is NULL where there is
+ * no connection, answer a line of what came or NULL, why NULL where all is well. */
+static void report_check(const char *text, long long ms, const char *ended, const char *answer, const char *why)
+{
+	static const char *const versions[] = { "none", "v1", "v2" };
+	struct line line = { .len = 0 };
+
+	if (conn.options.quiet)
+		return;
 	add(&line, why == NULL ? "ok" : "failed");
-	add_pair(&line, "backend", backend->text);
+	add_pair(&line, "backend", text);
+	if (ended != NULL && race.targets[0].backend.host[0] != '\0')
+		add_address(&line, "address", &conn.backend);
 	add(&line, " connect_ms=%lld", ms);
-	if (connected)
-		add(&line, " header=%s end=%s", conn.options.version == 2 ? "v2" :
-		    conn.options.version == 1 ? "v1" : "none", ended);
-	if (answer[0] != '\0')
+	if (ended != NULL)
+		add(&line, " header=%s end=%s", versions[conn.options.version], ended);
+	if (answer != NULL)
 		add_pair(&line, "answer", answer);
 	if (why != NULL)
 		add_pair(&line, "msg", why);
-	printf("%s\n", line.text);
-	fflush(stdout);
+	if (puts(line.text) < 0 || fflush(stdout) != 0)
+		fail(EXIT_SYSTEM, "standard output: %s", strerror(errno));
+}
+
+/* Whether one backend takes the header. */
+static bool check(const struct choice *backend)
+{
+	char answer[4096] = "", *first, *complaint;
+	struct end end = { -1, -1, -1 };
+	const char *ended, *why;
+	long long start = now(), ms;
+
+	if (!connect_any(backend, 1, &end)) {
+		report_check(backend->text, now() - start, NULL, NULL, race.targets[0].why);
+		return false;
+	}
+	ms = now() - start;
+	ended = try_header(&end, answer, sizeof answer);
+	set_linger(end.socket, false);          /* this is no cut */
+	close(end.in);
+	close(end.out);
+	complaint = first = strtok(answer, "\r\n");
+	while (complaint != NULL && !is_complaint(complaint))
+		complaint = strtok(NULL, "\r\n");
+	why = explain_answer(ended, complaint != NULL);
+	report_check(backend->text, ms, ended, complaint != NULL ? complaint : first, why);
 	return why == NULL;
 }
 
+/* All backends, one after the other. What the options say of a client counts for
+ * nothing. */
 static int check_all(const struct options *o)
 {
-	const struct choice *list = order_backends(o);
 	bool all = true;
 	int i;
 
 	conn.ends[CLIENT] = (struct end){ -1, -1, -1 };
-	for (i = 0; i < o->count; i++)
-		all &= check(&list[i]);
+	complete_own();
+	for (i = 0; i < o->count; i++) {
+		struct choice backend = { .text = o->backends[i] };
+
+		all &= check(&backend);
+	}
 	return all ? 0 : EXIT_SYSTEM;
 }
 
@@ -2354,12 +2420,12 @@ int main(int argc, char **argv)
 	enum ending ending;
 
 	parse_options(argc, argv, &conn.options);
+	if (conn.options.check)
+		return check_all(&conn.options);
 	if (conn.options.verbose) {
 		conn.started = now();
 		catch_signals();
 	}
-	if (conn.options.check)
-		return check_all(&conn.options);
 	up->buf = buffers[CLIENT];
 	down->buf = buffers[BACKEND];
 	find_client(client);
