@@ -1756,6 +1756,7 @@ static void explain_error(struct target *t, int error)
 	        error == ECONNREFUSED || error == ENOENT ? ": does the backend listen there?" :
 	        error == EACCES && local ? ": may the user that runs relay write to that socket?" :
 	        error == EACCES ? ": does a route or a firewall forbid it?" :
+	        error == ECONNRESET ? ": does it take connections from here?" :
 	        error == ETIMEDOUT && conn.options.bind_client ?
 	        ": do its answers to the client's address come here?" : "");
 }

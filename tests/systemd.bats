@@ -53,6 +53,10 @@ setup_file() {
     add_unit trigger relay "$(free_port)" "$verbose"
     sed -i 's/^TriggerLimitIntervalSec=0/TriggerLimitBurst=3/' "$BATS_FILE_TMPDIR/units/test-trigger.socket"
     add_nlb "$(free_port)"
+    add_unit transparent relay "127.0.0.1:$(free_port)" ""
+    mkdir "$BATS_FILE_TMPDIR/units/test-transparent@.service.d"
+    sed "s/8080/$BACKEND/" "$BATS_TEST_DIRNAME/../examples/transparent/transparent.conf" \
+        >"$BATS_FILE_TMPDIR/units/test-transparent@.service.d/transparent.conf"
 
     machine_boot
 }
@@ -419,6 +423,20 @@ PYTHON
     assert_line --index 0 --regexp '^relay: skipped msg="cannot connect: Connection refused: [^"]*" client=127\.0\.1\.[0-9]+:'
     run relay_says several 6
     assert_equal "$(grep -c "^relay: closed .* backend=127.0.0.1:$BACKEND .* end=done\$" <<<"$output")" 16
+}
+
+# The routes are tests/transparent.bats's. Here all addresses are the machine's own:
+# but without the right to others relay would not get this far.
+@test "with its drop-in, relay connects from the client's address" {
+    local port
+    port=$(where transparent)
+    start backend socat "TCP-LISTEN:$BACKEND,bind=127.0.0.1,fork,reuseaddr" \
+        SYSTEM:'echo $SOCAT_PEERADDR'
+    wait_listening "$BACKEND"
+    run ask "$port" "$(free_port)" 127.0.0.2 </dev/null
+    assert_line --index 0 127.0.0.2
+    run relay_says transparent 6
+    assert_output --regexp '^relay: closed client=127\.0\.0\.2:.* end=done$'
 }
 
 # --- the connection ---
