@@ -430,6 +430,7 @@ PYTHON
 @test "with its drop-in, relay connects from the client's address" {
     local port
     port=$(where transparent)
+    # shellcheck disable=SC2016 # for the shell that socat starts
     start backend socat "TCP-LISTEN:$BACKEND,bind=127.0.0.1,fork,reuseaddr" \
         SYSTEM:'echo $SOCAT_PEERADDR'
     wait_listening "$BACKEND"

@@ -11,7 +11,7 @@
 # near is relay's, far has its default route elsewhere, and both check where packets
 # come from (rp_filter). Backends know nothing of the PROXY protocol.
 #
-# shellcheck disable=SC2154 # set by backend
+# shellcheck disable=SC2153,SC2154 # set by helper and backend
 # shellcheck disable=SC2317 # functions for wait_for
 
 load helper
@@ -96,7 +96,9 @@ routes() {
     readme_commands "$EXAMPLE/README.md" 3 | sed "s/ add / $1 /; s/8080/${2:-8080}/" | (cd "$EXAMPLE" && at far sh -e)
 }
 
+# no_routes MACHINE: whatever a test has left.
 no_routes() {
+    # shellcheck disable=SC2016 # for the inner shell
     at "$1" sh -c 'for family in -4 -6; do
         while ip "$family" rule del priority 100 2>/dev/null; do :; done
     done'
