@@ -124,27 +124,36 @@ without_ms() {
 # with the three headers, all at the same time. HOW: what the line says with -1, with
 # -2 and with -0: "ok ..." or "failed ...", backend= and connect_ms= left out.
 each() {
-    local name=$1 socket version backend said pids=() backends=("127.0.0.1:$(port_of "$1")" "[::1]:$(port_of "$1")")
+    local name=$1 socket version backend expected job pids=() backends=("127.0.0.1:$(port_of "$1")" "[::1]:$(port_of "$1")")
     socket=$(socket_of "$name")
     [[ ! -S $socket ]] || backends+=("$socket")
     shift
     for version in 1 2 0; do
-        for backend in "${!backends[@]}"; do
-            # What was cut, and what was reset, depends on whether all was read before.
-            check "-$version" "${backends[$backend]}" | without_ms | sed 's/ end=reset/ end=closed/' \
-                >"$BATS_TEST_TMPDIR/$version.$backend" &
+        for backend in "${backends[@]}"; do
+            expected="${1/ / backend=$backend connect_ms=N }"$'\n'"status $([[ $1 == ok* ]] && echo 0 || echo 111)"
+            job=$BATS_TEST_TMPDIR/${#pids[@]}
+            echo "$expected" >"$job.expected"
+            settle "$expected" "-$version" "$backend" >"$job" &
             pids+=($!)
-        done
-    done
-    wait "${pids[@]}" # not for bats's own
-    for version in 1 2 0; do
-        for backend in "${!backends[@]}"; do
-            said=$(<"$BATS_TEST_TMPDIR/$version.$backend")
-            assert_equal "$said" "${1/ / backend=${backends[$backend]} connect_ms=N }
-status $([[ $1 == ok* ]] && echo 0 || echo 111)"
         done
         shift
     done
+    wait "${pids[@]}" # not for bats's own
+    for job in "${!pids[@]}"; do
+        assert_equal "$(<"$BATS_TEST_TMPDIR/$job")" "$(<"$BATS_TEST_TMPDIR/$job.expected")"
+    done
+}
+
+# settle EXPECTED RELAY-ARGUMENT...: what check says. A program may need more than
+# its second on a busy machine: then it is asked again. Whether its end is a cut or a
+# reset depends on what it has read by then.
+settle() {
+    local said
+    for _ in {1..4}; do
+        said=$(check "${@:2}" | without_ms | sed 's/ end=reset/ end=closed/')
+        [[ $said != "$1" ]] || break
+    done
+    echo "$said"
 }
 
 # --- real programs ---
@@ -264,9 +273,10 @@ def late(end):
     end.sendall(b"500 what?\r\n")
 
 def slow(end):
+    keep.append(end)
     for byte in b"HTTP/1.1 400 Bad\r\n":
         end.send(bytes([byte]))
-        time.sleep(0.02)
+        time.sleep(0.005)
 
 def endless(end):
     while True:
@@ -283,6 +293,13 @@ def nul(end):
 def text(end):
     end.sendall(b"\r\n\r\n  all is \"well\" at 500 \\ and 5 BADGERS\r\n")
     keep.append(end)
+
+words = [b"NO what?", b"* BYE", b"BYE", b"ERROR", b"-ERR what?", b"530 Log in", b"221-Goodbye"]
+
+def word(end):                  # another one for each connection
+    end.recv(4096)
+    end.sendall(b"+OK hello\r\n" + words.pop() + b"\r\n")
+    end.close()
 
 def refuses(end):
     end.sendall(b"554 go away\r\n")
@@ -349,6 +366,14 @@ says() {
     assert [ "${#lines[0]}" -lt 500 ]
     says "failed header=v1 end=open answer=-ERR msg=\"$NOT_EXPECTED\"" nul
     says 'ok header=v1 end=open answer="  all is \"well\" at 500 \\ and 5 BADGERS"' text
+}
+
+@test "a complaint is told from a greeting, in the words of many protocols" {
+    local answer
+    odd word
+    for answer in 221-Goodbye '"530 Log in"' '"-ERR what?"' ERROR BYE '"* BYE"' '"NO what?"'; do
+        says "failed header=v1 end=closed answer=$answer msg=\"$NOT_EXPECTED\"" word
+    done
 }
 
 @test "an error in the greeting is one, with no header too" {
