@@ -400,7 +400,7 @@ says() {
     odd refuses mute
     lines_now() { [[ $(wc -l <"$(log_file several)") == "$1" ]]; }
     start several "$RELAY" -n -l random "127.0.0.1:$(port_of mute)" "127.0.0.1:$(port_of mute)" \
-        "127.0.0.1:$(port_of refuses)" "127.0.0.1:$(port_of mute)"
+        "127.0.0.1:$(port_of refuses)" "127.0.0.1:$(port_of mute)" /nowhere
     wait_for lines_now 1
     assert is_running several
     exit_status several || status=$?
@@ -409,7 +409,10 @@ says() {
     assert_output "ok backend=127.0.0.1:$(port_of mute)
 ok backend=127.0.0.1:$(port_of mute)
 failed backend=127.0.0.1:$(port_of refuses)
-ok backend=127.0.0.1:$(port_of mute)"
+ok backend=127.0.0.1:$(port_of mute)
+failed backend=/nowhere"
+    run tail -n 1 "$(log_file several)"
+    assert_output --partial ' msg="cannot connect: No such file or directory: '
 }
 
 @test "of a name that has several addresses the one that relay takes is told" {

@@ -42,7 +42,7 @@ need parallel=parallel make=make gcc=gcc g++=g++ clang=clang musl-gcc=musl-tools
     socat=socat ncat=ncat curl=curl tshark=tshark text2pcap=wireshark-common \
     tcpdump=tcpdump python3=python3 \
     openssl=openssl stunnel=stunnel4 tlswrapper=tlswrapper ssh=openssh-client \
-    strace=strace ps=procps ss=iproute2 nft=nftables xz=xz-utils \
+    strace=strace setcap=libcap2-bin ps=procps ss=iproute2 nft=nftables xz=xz-utils \
     git=git mandoc=mandoc col=bsdextrautils shellcheck=shellcheck clang-tidy=clang-tidy cppcheck=cppcheck
 # These conflict with what is installed above, or with each other; a machine may
 # have a mail system of its own; and sshd, installed, would make keys for it. Exim

@@ -231,11 +231,15 @@ no_child_of_tcpserver() { no_child tcpserver; }
 }
 
 @test "the client that a header names is the one, with --accept-from" {
+    local header
     routes add
     transparent -0 -b client -a 192.0.2.2 198.51.100.2:8080
-    run at client socat -t 10 - TCP:192.0.2.1:80 \
-        < <(printf 'PROXY TCP4 203.0.113.77 192.0.2.1 1234 80\r\nGET /client HTTP/1.0\r\n\r\n')
-    assert_line --regexp '^203\.0\.113\.77 [0-9]+'
+    # An IPv4 address inside IPv6 is one, too.
+    for header in 'TCP4 203.0.113.77 192.0.2.1' 'TCP6 ::ffff:203.0.113.77 2001:db8::1'; do
+        run at client socat -t 10 - TCP:192.0.2.1:80 \
+            < <(printf 'PROXY %s 1234 80\r\nGET /client HTTP/1.0\r\n\r\n' "$header")
+        assert_line --regexp '^203\.0\.113\.77 [0-9]+'
+    done
 }
 
 # --- several backends ---
