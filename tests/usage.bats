@@ -563,7 +563,7 @@ while True:
 
 @test "a name without an address of --bind's family: told" {
     private_network
-    expect 111 '*no address*family*--bind*" backend=localhost:80' "$RELAY" -b ::1 localhost:80
+    expect 111 '*no IPv6 address*--bind*" backend=localhost:80' "$RELAY" -b ::1 localhost:80
     no_problems
 }
 
