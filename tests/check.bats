@@ -11,6 +11,7 @@
 
 load helper
 load backend
+load mailservers
 
 NOT_EXPECTED='it takes the header for a request: it expects none, or none from here'
 IMAP_GREETING='* OK [CAPABILITY IMAP4rev1 SASL-IR LOGIN-REFERRALS ID ENABLE IDLE LITERAL+ STARTTLS'
