@@ -435,7 +435,7 @@ captured_at_least() {
     fetches 1 0 1250
     wait_for no_child first
     run sed -nE 's/^relay: (skipped|closed) (msg="([^"]*)")?.* backend=([^ ]+).*/\1 \4 \3/p' "$(log_file first)"
-    assert_line --index 0 "skipped [::1]:$living cannot connect: Address family not supported by protocol: --bind=client needs the client's address family"
+    assert_line --index 0 "skipped [::1]:$living the backend has no IPv4 address: --bind needs one"
     assert_line --index 1 --partial "skipped 127.0.0.1:$refusing cannot connect: Connection refused"
     assert_line --index 2 "closed 127.0.0.1:$living "
 }
