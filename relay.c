@@ -1945,22 +1945,30 @@ static struct addrinfo *interleave(struct addrinfo *list)
 	return first;
 }
 
+static in_port_t port_of(const struct sockaddr *a)
+{
+	return a->sa_family == AF_INET ? ((const struct sockaddr_in *)(const void *)a)->sin_port :
+	       ((const struct sockaddr_in6 *)(const void *)a)->sin6_port;
+}
+
 /* RFC 9293 3.5, simultaneous open: where nobody listens on a port of this machine,
  * and the system happens to connect from that very port, the socket is connected
- * to itself. The header would go to the client. */
-static bool is_own_peer(int fd)
+ * to itself. The header would go to the client. Linux chooses no reserved port. */
+static bool is_own_peer(int fd, const struct addrinfo *to)
 {
 	union proxyhdr_addr a, b;
 	socklen_t len_a = sizeof a, len_b = sizeof b;
 
 	memset(&a, 0, sizeof a);
 	memset(&b, 0, sizeof b);
-	if (getsockname(fd, &a.sa, &len_a) < 0 || getpeername(fd, &b.sa, &len_b) < 0)
+	if (ntohs(port_of(to->ai_addr)) < IPPORT_RESERVED ||
+	    getsockname(fd, &a.sa, &len_a) < 0 || port_of(&a.sa) != port_of(to->ai_addr) ||
+	    getpeername(fd, &b.sa, &len_b) < 0)
 		return false;
+	/* to 0.0.0.0 it is connected by another address than that */
 	if (a.sa.sa_family == AF_INET)
-		return a.in.sin_port == b.in.sin_port && a.in.sin_addr.s_addr == b.in.sin_addr.s_addr;
-	return a.sa.sa_family == AF_INET6 && a.in6.sin6_port == b.in6.sin6_port &&
-	       memcmp(&a.in6.sin6_addr, &b.in6.sin6_addr, sizeof a.in6.sin6_addr) == 0;
+		return a.in.sin_addr.s_addr == b.in.sin_addr.s_addr;
+	return memcmp(&a.in6.sin6_addr, &b.in6.sin6_addr, sizeof a.in6.sin6_addr) == 0;
 }
 
 /* Ends attempt i, which has failed, and its backend with the last one. */
@@ -2047,7 +2055,7 @@ static enum progress advance_attempt(int i, long long ms)
 	}
 	if (revents & POLLERR)
 		getsockopt(race.p[1 + i].fd, SOL_SOCKET, SO_ERROR, &error, &len);
-	else if (revents != 0 && is_own_peer(race.p[1 + i].fd))
+	else if (revents != 0 && is_own_peer(race.p[1 + i].fd, a->to))
 		error = ECONNREFUSED;
 	else if (revents != 0)
 		return win(i);
@@ -2319,6 +2327,8 @@ static int check_all(const struct options *o)
 	int i;
 
 	conn.ends[CLIENT] = (struct end){ -1, -1, -1 };
+	if (fcntl(STDOUT_FILENO, F_GETFD) < 0)
+		fail(EXIT_SYSTEM, "standard output: %s", strerror(errno));
 	complete_own();
 	for (i = 0; i < o->count; i++) {
 		struct choice backend = { .text = o->backends[i] };

@@ -494,6 +494,11 @@ status 100"
     "$RELAY" -n "127.0.0.1:$(port_of mute)" 0<&- >&- 2>"$BATS_TEST_TMPDIR/err" || status=$?
     assert_equal "$status" 111
     assert_regex "$(cat "$BATS_TEST_TMPDIR/err")" '^relay: error msg="standard output: .*"'
+    # Here the backend's socket would be descriptor 1, and get the line.
+    status=0
+    "$RELAY" -n "127.0.0.1:$(port_of mute)" >&- 2>"$BATS_TEST_TMPDIR/err" || status=$?
+    assert_equal "$status" 111
+    assert_regex "$(cat "$BATS_TEST_TMPDIR/err")" '^relay: error msg="standard output: .*"'
 }
 
 connecting() { [[ -n $(ss -Htn state syn-sent "dport = :$FULL_PORT") ]]; }
