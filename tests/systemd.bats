@@ -37,9 +37,9 @@ setup_file() {
     add_unit busy relay "$(free_port)" "$verbose" -e '/^# These mount a view/,/^$/d' -e '/^UMask=/aUser=daemon'
     add_unit crowded relay "$(free_port)" "$verbose"
     sed -i 's/^MaxConnections=.*/MaxConnections=3/' "$BATS_FILE_TMPDIR/units/test-crowded.socket"
-    # The line in examples/balance: of its three backends the second lives.
-    add_unit several relay "$(free_port)" "$(sed -n 's|^ *ExecStart=/usr/local/bin/relay ||p' "$EXAMPLES/balance/README.md" |
-        sed "s/:8080/:$(free_port)/; s/:8081/:$BACKEND/; s/:8082/:$(free_port)/")"
+    # Of the three backends in the drop-in the second lives.
+    add_unit several relay "$(free_port)" ""
+    add_drop_in several balance/balance.conf "s/:8080/:$(free_port)/; s/:8081/:$BACKEND/; s/:8082/:$(free_port)/"
     add_unit stopped relay "$(free_port)" "$verbose"
     add_unit deferred relay "$(free_port)" "$verbose"
     sed -i 's/^Accept=yes/&\nDeferAcceptSec=60/' "$BATS_FILE_TMPDIR/units/test-deferred.socket"
@@ -54,9 +54,7 @@ setup_file() {
     sed -i 's/^TriggerLimitIntervalSec=0/TriggerLimitBurst=3/' "$BATS_FILE_TMPDIR/units/test-trigger.socket"
     add_nlb "$(free_port)"
     add_unit transparent relay "127.0.0.1:$(free_port)" ""
-    mkdir "$BATS_FILE_TMPDIR/units/test-transparent@.service.d"
-    sed "s/8080/$BACKEND/" "$BATS_TEST_DIRNAME/../examples/transparent/transparent.conf" \
-        >"$BATS_FILE_TMPDIR/units/test-transparent@.service.d/transparent.conf"
+    add_drop_in transparent transparent/transparent.conf "s/8080/$BACKEND/"
 
     machine_boot
 }
@@ -100,6 +98,13 @@ add_nlb() {
     sed -i "s/ 127\.0\.0\.1:8080\$/ 127.0.0.1:$BACKEND/" "$units/test-nlb@.service"
     ln -s ../test-nlb.socket "$units/sockets.target.wants"
     echo "$1" >"$BATS_FILE_TMPDIR/listen.nlb"
+}
+
+# add_drop_in NAME FILE SED-SCRIPT: that file of examples, changed, for this service.
+add_drop_in() {
+    local dir=$BATS_FILE_TMPDIR/units/test-$1@.service.d
+    mkdir "$dir"
+    sed "$3" "$EXAMPLES/$2" >"$dir/${2##*/}"
 }
 
 # where NAME: the port, or the path as this side has it.
@@ -408,7 +413,7 @@ PYTHON
     assert [ ! -s "$(work_dir)/nginx/access.log" ]
 }
 
-@test "examples/balance: the line for several backends in relay@.service" {
+@test "with its drop-in, relay has several backends" {
     local port from i
     port=$(where several)
     start_nginx
@@ -427,7 +432,7 @@ PYTHON
 
 # The routes are tests/transparent.bats's. Here all addresses are the machine's own:
 # but without the right to others relay would not get this far.
-@test "with its drop-in, relay connects from the client's address" {
+@test "with its drop-in for that, relay connects from the client's address" {
     local port
     port=$(where transparent)
     # shellcheck disable=SC2016 # for the shell that socat starts
