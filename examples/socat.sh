@@ -37,7 +37,7 @@ listen=$listen,reuseaddr,fork,max-children=1000,backlog=128
 #       \: and a quotation mark \"
 if [ "${2:-}" = pair ]; then
     exec socat -t 86400 "$listen" \
-        SYSTEM:'trap \"\" TERM; exec /usr/local/bin/relay -v 127.0.0.1\:8080',su=nobody
+        SYSTEM:'trap \"\" TERM; /usr/local/bin/relay -v 127.0.0.1\:8080; exit 0',su=nobody
 fi
 
 exec socat "$listen" EXEC:'/usr/local/bin/relay -v 127.0.0.1\:8080',nofork,su=nobody

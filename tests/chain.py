@@ -6,7 +6,7 @@ chain.py [--tls] PORT BACKEND-PORT
     Is the backend at 127.0.0.1:BACKEND-PORT, and for each scenario a client of
     127.0.0.1:PORT, all at the same time. The version 1 header must name that very
     client. Prints a line for each: what the backend has read and how that ended,
-    then the client. An end is eof, reset, or open: nothing, for 2 seconds.
+    then the client. An end is eof, reset, or open: nothing, for 4 seconds.
 
     late-answer    the client asks and ends; a second later the backend answers, and ends
     late-words     the backend greets and ends; a second later the client speaks, and ends
@@ -24,7 +24,7 @@ import threading
 import time
 
 LATE = 1.0      # longer than socat waits after a half-close
-PATIENCE = 2.0
+PATIENCE = 4.0
 CLIENT = "127.0.0.2"
 BACKENDS = collections.defaultdict(queue.Queue)     # by the client's port in the header
 

@@ -25,6 +25,8 @@
 #                 limit is half a second, and later answers are lost
 #   trap          when both sides have ended, socat sends relay SIGTERM; but relay may
 #                 still have some bytes, for a side that reads slowly
+#   exit 0        any other status has socat end within a signal handler, where it
+#                 may hang
 #
 # relay has a socket that socat has made, and the client's address from socat's
 # environment. What is lost: a reset by the backend looks to the client like an end in
@@ -32,4 +34,4 @@
 
 exec socat -t 86400 \
     OPENSSL-LISTEN:443,pf=ip6,ipv6only=0,cert=/etc/relay/tls.pem,verify=0,reuseaddr,fork,max-children=1000,backlog=128 \
-    SYSTEM:'trap \"\" TERM; exec /usr/local/bin/relay -v 127.0.0.1\:8080',su=nobody
+    SYSTEM:'trap \"\" TERM; /usr/local/bin/relay -v 127.0.0.1\:8080; exit 0',su=nobody

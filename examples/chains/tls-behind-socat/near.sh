@@ -19,6 +19,8 @@
 #
 #   trap        when both sides have ended, socat sends relay SIGTERM; but relay may
 #               still have some of the answer, for a client that reads slowly
+#   exit 0      any other status has socat end within a signal handler, where it may
+#               hang
 #
 # In SYSTEM's command a colon is \: and a comma \, and a quotation mark \"
 
@@ -28,4 +30,4 @@ exec tcpserver -v -H -R -l 0 -c 1000 -b 128 \
     0 80 \
     socat -t 86400 \
     OPENSSL:127.0.0.1:8443,cafile=far.crt,commonname=far.example,cert=near.pem \
-    SYSTEM:'trap \"\" TERM; exec /usr/local/bin/relay -v fd\:6\,7',fdin=6,fdout=7
+    SYSTEM:'trap \"\" TERM; /usr/local/bin/relay -v fd\:6\,7; exit 0',fdin=6,fdout=7
