@@ -397,6 +397,7 @@ relay_says() {
     local path=$BATS_TEST_TMPDIR/socket
     relay_says 'cannot connect: Connection refused' 111 "$RELAY" "127.0.0.1:$backend"
     relay_says 'cannot connect: No such file or directory' 111 "$RELAY" "$path"
+    relay_says 'none of the' 111 "$RELAY" "127.0.0.1:$backend" "$path"
     full_backend "$backend"
     relay_says 'cannot connect: … timed out' 111 "$RELAY" -t 0.5 "127.0.0.1:$backend"
     [[ $(id -u) == 0 ]] || skip "a socket of somebody else's needs root"
@@ -411,6 +412,7 @@ relay_says() {
     relay_says 'descriptor 0 is closed' 100 sh -c '"$@" <&-' sh "$RELAY" "127.0.0.1:$backend"
     relay_says 'refused: not in --accept-from' 1 "$RELAY" -a 192.0.2.0/24 "127.0.0.1:$backend"
     relay_says 'refused: no valid PROXY header' 1 sh -c 'echo GET | "$@"' sh "$RELAY" -a any "127.0.0.1:$backend"
+    relay_says 'refused: no PROXY header within' 1 sh -c 'sleep 2 | "$@"' sh "$RELAY" -a any -t 0.2 "127.0.0.1:$backend"
     relay_says 'TCPREMOTEIP is no address' 100 \
         env PROTO=TCP TCPREMOTEIP=client.example sh -c 'echo | "$@"' sh "$RELAY" "127.0.0.1:$backend"
     start activate systemd-socket-activate --listen="127.0.0.1:$port" --inetd "$RELAY" "127.0.0.1:$backend"
@@ -429,6 +431,15 @@ relay_says() {
         WAIT_SECONDS=0 says 'end=backend-reset' "$(log_file tcpserver)"
     }
     wait_for hung_up
+}
+
+@test "relay --check says of what a backend does what it may mean" {
+    run "$RELAY" -n "127.0.0.1:$NGINX_PLAIN_PORT"
+    assert_failure 111
+    assert_output --regexp "$(quoted 'it takes the header for a request')"
+    run "$RELAY" -n -2 -x "0xE0=$(printf '%01200d' 0)" "127.0.0.1:$NGINX_PORT"
+    assert_failure 111
+    assert_output --regexp "$(quoted 'it ends the connection')"
 }
 
 # --- launchers ---
