@@ -1,4 +1,5 @@
-# relay: make, make check, make install PREFIX= DESTDIR=, make uninstall, make clean
+# relay: make, make check, make install PREFIX= DESTDIR=, make uninstall, make clean,
+# make bench, make bench-quick (two minutes), make bench-plot (of what bench measured)
 
 PREFIX   = /usr/local
 BINDIR   = $(PREFIX)/bin
@@ -34,6 +35,15 @@ proxyhdr.o: proxyhdr.c proxyhdr.h Makefile
 check: all
 	sh tests/run.sh
 
+bench: all
+	sh tests/bench/run.sh
+
+bench-quick: all
+	sh tests/bench/run.sh --quick
+
+bench-plot:
+	sh tests/bench/plot.sh
+
 install: all
 	mkdir -p $(DESTDIR)$(BINDIR) $(DESTDIR)$(MANDIR)/man1
 	install -m 755 relay $(DESTDIR)$(BINDIR)/relay
@@ -46,4 +56,4 @@ clean:
 	rm -f relay relay.o proxyhdr.o
 	rm -rf tests/build
 
-.PHONY: all check install uninstall clean
+.PHONY: all check bench bench-quick bench-plot install uninstall clean

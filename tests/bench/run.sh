@@ -1,0 +1,44 @@
+#!/bin/sh
+# Copyright (c) 2026 The relay authors. SPDX-License-Identifier: ISC
+#
+# sh tests/bench/run.sh [--quick]: installs what the benchmark needs, builds, and
+# measures relay beside what a user would take instead of it: see bench.py.
+#
+# LIBPROXYPROTOCOL=DIRECTORY, a checkout of github.com/kosmas-valianos/libproxyprotocol:
+# measures that library's headers too. Debian has no package of it.
+
+here=$(cd "$(dirname "$0")" && pwd) || exit 1
+# shellcheck source=tests/need.sh
+. "$here/../need.sh"
+cd "$here/../.." || exit 1
+
+need make=make gcc=gcc musl-gcc=musl-tools /usr/include/stdio.h=libc6-dev python3=python3 \
+    ss=iproute2 strace=strace perf=linux-perf gnuplot=gnuplot-nox \
+    tcpserver=ucspi-tcp tcpsvd=ipsvd inetd=openbsd-inetd \
+    systemd-socket-activate=systemd systemd-nspawn=systemd-container \
+    socat=socat nc.openbsd=netcat-openbsd ncat=ncat s6-ioconnect=s6 redir=redir \
+    haproxy=haproxy nginx=nginx /usr/lib/nginx/modules/ngx_stream_module.so=libnginx-mod-stream
+
+build=$PWD/tests/build/bench
+mkdir -p "$build" && make >&2 || exit 1
+
+# compile PROGRAM ARGUMENT...
+compile() {
+    program=$1
+    shift
+    gcc -std=c11 -D_GNU_SOURCE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes \
+        -I. -o "$build/$program" "tests/bench/$program.c" "$@" || exit 1
+}
+
+compile load -O2 -pthread proxyhdr.c
+compile floor -Os -static -nostdlib -fno-stack-protector -fno-pie -no-pie
+compile steps -O2
+gcc -std=c11 -D_GNU_SOURCE -O2 -c -o "$build/proxyhdr.o" proxyhdr.c || exit 1
+if [ "${LIBPROXYPROTOCOL:-}" ]; then
+    gcc -O2 -w -c -o "$build/libproxyprotocol.o" "$LIBPROXYPROTOCOL/src/proxy_protocol.c" || exit 1
+    compile headers -O2 -DLIBPROXYPROTOCOL -I "$LIBPROXYPROTOCOL/src" "$build/proxyhdr.o" "$build/libproxyprotocol.o"
+else
+    compile headers -O2 "$build/proxyhdr.o"
+fi
+
+exec python3 tests/bench/bench.py "$@"
