@@ -38,8 +38,8 @@ PROXYD = "/lib/systemd/systemd-socket-proxyd"
 MODES = {
     "full": dict(rounds=5, at_once=(1, 8, 64), checked=16_000_001, setups=2000, seconds=3, trips=5000, stream=1_000_000_000, steps=(10, 100, 1000, 2000, 5000),
                  passing=2000, open_seconds=20, settle=3, builds=5_000_000, stepped=True),
-    "quick": dict(rounds=2, at_once=(1, 8, 64), checked=4_000_001, setups=200, seconds=1, trips=500, stream=128_000_000, steps=(10, 100, 500),
-                  passing=500, open_seconds=1, settle=0.5, builds=200_000, stepped=False),
+    "quick": dict(rounds=2, at_once=(1, 8, 64), checked=4_000_001, setups=200, seconds=1, trips=500, stream=128_000_000, steps=(10, 500),
+                  passing=500, open_seconds=1, settle=0.2, builds=200_000, stepped=False),
     "tiny": dict(rounds=1, at_once=(1, 4), checked=200_001, setups=8, seconds=1, trips=8, stream=1_000_000, steps=(2, 5),
                  passing=5, open_seconds=1, settle=0, builds=1000, stepped=False),
 }
@@ -458,7 +458,10 @@ class Bench:
         for what, at in measures:
             shift = number % len(self.peers)
             for peer in self.peers[shift:] + self.peers[:shift]:
-                if not peer.measured(what) or (number > 0 and time.monotonic() > deadline):
+                if not peer.measured(what):
+                    continue
+                if time.monotonic() > deadline:
+                    self.say(f"{what} {at}".ljust(16), peer.name.ljust(22), "no time left")
                     continue
                 self.quiet(peer)
                 try:
@@ -544,6 +547,8 @@ class Bench:
                     self.headers()
                     self.round(number, self.begun + seconds)
                     self.write()
+                    if time.monotonic() - self.begun > seconds * (number + 1) / (number + 2):
+                        break  # no time for another one
                 for peer in self.peers:
                     if peer.launched and platform.machine() == "x86_64":
                         try:
@@ -709,7 +714,7 @@ def main():
     if options.rounds:
         MODES[options.mode]["rounds"] = options.rounds
     if not options.show:
-        seconds = 80 if options.mode == "quick" else 1e9
+        seconds = 100 if options.mode == "quick" else 1e9
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         failures = Bench(options.mode, os.path.abspath(options.results), options.only).run(seconds)
     if options.mode != "tiny" or options.show:

@@ -22,10 +22,10 @@ rows() {
         $1 == measure && $2 == at {
             whose = /\trelay/ ? 1 : /\t(direct|floor)/ ? 3 : 2
             name = $3
-            if (name == "relay") name = "relay in tcpserver"
-            if (name ~ /^(socat|nc.openbsd|ncat|s6-ioconnect)$/) name = name " in tcpserver"
-            if (name == "direct") name = "no relay"
-            if (name ~ /^floor/) name = "launch floor"
+            sub(/^(relay|socat|nc.openbsd|ncat|s6-ioconnect)( \(|$)/, "& in tcpserver", name)
+            sub(/ \( in tcpserver/, " in tcpserver (", name)
+            sub(/^direct/, "no relay", name)
+            sub(/^floor(, holding)?/, "launch floor", name)
             print "\"" name "\"", $5, $6, $7, whose
         }' "$results" | sort -t '"' -k 3,3"$3"
 }
@@ -36,8 +36,19 @@ rows setup_p50 1 nr >"$temp/setup"
 for direction in up down; do
     rows stream "$direction" n >"$temp/$direction"
 done
-rows memory "${held:-0}" nr >"$temp/memory"
-rows memory_after "${held:-0}" nr >"$temp/after"
+# Those who were too slow for as many: at the most that they had.
+rows_held() {
+    awk -F '\t' -v OFS='\t' -v measure="$1" -v held="$held" '
+        NR == FNR && $1 == measure && $2 <= held && $2 > most[$3] { most[$3] = $2 }
+        NR != FNR && $1 == measure && $2 == most[$3] {
+            if ($2 < held) $3 = $3 " (" $2 ")"
+            $2 = "held"
+            print
+        }' "$results" "$results" >"$temp/held"
+    results=$temp/held rows "$1" held nr
+}
+rows_held memory >"$temp/memory"
+rows_held memory_after >"$temp/after"
 for peer in direct floor,\ holding relay nc.openbsd s6-ioconnect socat HAProxy nginx\ stream; do
     awk -F '\t' -v peer="$peer" '$1 == "growth" && $3 == peer { print $2, $5, $6, $7 }' "$results" |
         sort -n >"$temp/growth $peer"
@@ -45,8 +56,12 @@ done
 machine=$(sed -n 's/^# machine: //p' "$results")
 kernel=$(sed -n 's/^# kernel: \([0-9.]*\).*/\1/p' "$results")
 when=$(sed -n 's/^# date: \([0-9-]*\).*/\1/p' "$results")
-rounds=$(awk -F '\t' '$1 == "setup_p50" && $3 == "relay" { print split($8, values, " "); exit }' "$results")
+rounds=$(awk -F '\t' '$1 == "setup_p50" && $3 == "relay" {
+    n = split($8, values, " ")
+    print n (n == 1 ? " round" : " rounds")
+    exit
+}' "$results")
 
-cd "$temp" && gnuplot -e "machine='$machine, Linux $kernel, $when'; rounds=${rounds:-0}; held=${held:-0}" \
+cd "$temp" && gnuplot -e "machine='$machine, Linux $kernel, $when'; rounds='$rounds'; held=${held:-0}" \
     "$here/plot.gp" && mv ./*.svg "$directory" || exit 1
 echo "plot.sh: setup.svg throughput.svg memory.svg growth.svg are in $directory"

@@ -27,7 +27,7 @@ ln -s /lib/systemd/system/sockets.target "$directory/units/default.target"
 
 # SIGTERM comes to all of us: this shell only cleans up.
 trap : TERM
-# shellcheck disable=SC2016 # expanded by the sh that runs it
+# shellcheck disable=SC2016,SC2086 # expanded by the sh that runs it; a list of words
 unshare --mount --propagation private sh -ec '
     directory=$1 relay=$2
     shift 2
