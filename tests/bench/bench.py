@@ -18,6 +18,7 @@ import os
 import platform
 import random
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -36,11 +37,11 @@ PROXYD = "/lib/systemd/systemd-socket-proxyd"
 # How much of everything. seconds: for one measurement of set-up; open_seconds: to
 # open the connections of one step. Those who are too slow do fewer.
 MODES = {
-    "full": dict(rounds=5, at_once=(1, 8, 64), checked=16_000_001, setups=2000, seconds=3, trips=5000, stream=1_000_000_000, steps=(10, 100, 1000, 2000, 5000),
+    "full": dict(rounds=5, at_once=(1, 8, 64), checked=16_000_001, setups=2000, seconds=3, trips=20_000, stream=1_000_000_000, steps=(10, 100, 1000, 2000, 5000),
                  passing=2000, open_seconds=20, settle=3, builds=5_000_000, stepped=True),
-    "quick": dict(rounds=2, at_once=(1, 8, 64), checked=4_000_001, setups=200, seconds=1, trips=500, stream=128_000_000, steps=(10, 500),
+    "quick": dict(rounds=2, at_once=(1, 8, 64), checked=4_000_001, setups=200, seconds=1, trips=2000, stream=128_000_000, steps=(10, 500),
                   passing=500, open_seconds=1, settle=0.2, builds=200_000, stepped=False),
-    "tiny": dict(rounds=1, at_once=(1, 4), checked=200_001, setups=8, seconds=1, trips=8, stream=1_000_000, steps=(2, 5),
+    "tiny": dict(rounds=1, at_once=(1, 4), checked=200_001, setups=8, seconds=1, trips=20, stream=1_000_000, steps=(2, 5),
                  passing=5, open_seconds=1, settle=0, builds=1000, stepped=False),
 }
 PASSED = 1_000_000  # bytes, each way, through each idle connection
@@ -55,11 +56,12 @@ class Failed(Exception):
 class Peer:
     """name, how it is started, and the header that the backend gets: 0, 1, 2, or h
     where there is no backend. launched: what a launcher starts for each connection;
-    whole: no process is there for one connection only."""
+    whole: no process is there for one connection only; most: how many it can have."""
 
-    def __init__(self, name, header, command, launched=None, only=None, needs=(), files=None, whole=False):
+    def __init__(self, name, header, command, launched=None, only=None, needs=(), files=None, whole=False,
+                 most=20_000):
         self.name, self.header, self.command, self.launched = name, header, command, launched
-        self.only, self.needs, self.files, self.whole = only, needs, files or {}, whole
+        self.only, self.needs, self.files, self.whole, self.most = only, needs, files or {}, whole, most
         self.port = self.process = None
 
     def measured(self, what):
@@ -137,7 +139,7 @@ def all_peers(backend):
              files={"nginx.conf": NGINX}, whole=True),
         Peer("systemd-socket-proxyd", "0", lambda at: ["systemd-socket-activate", "-l", f"127.0.0.1:{at}", PROXYD,
                                                        "--connections-max=6000", to], needs=["systemd-socket-activate", PROXYD],
-             whole=True),
+             whole=True, most=3000),  # six descriptors each
         Peer("redir", "0", lambda at: ["redir", "-n", f"127.0.0.1:{at}", to], needs=["redir"]),
     ]
     return peers
@@ -387,7 +389,7 @@ class Bench:
         return f"p50 {p50:.0f} us, p99 {p99:.0f} us, {rate:.0f}/s, n={n}"
 
     def rtt(self, peer, size):
-        """2. On one connection, one after the other."""
+        """2. One after the other, on ten connections in turn."""
         n, p50, p99, _ = load("rtt", peer.port, size, self.mode["trips"], self.mode["seconds"])
         self.add("rtt_p50", size, peer.name, "us", float(p50))
         self.add("rtt_p99", size, peer.name, "us", float(p99))
@@ -411,10 +413,11 @@ class Bench:
             if client.wait() != 0:
                 raise Failed(client.stderr.read().strip())
         rate = size / float(answer) / 1e9
-        used /= size / 1e9 * (2 if direction == "both" else 1)
         self.add("stream", direction, peer.name, "GB/s", rate)
-        if peer.process:
-            self.add("stream_cpu", direction, peer.name, "s/GB", used)
+        if not peer.process:
+            return f"{rate:.2f} GB/s"
+        used /= size / 1e9 * (2 if direction == "both" else 1)
+        self.add("stream_cpu", direction, peer.name, "s/GB", used)
         return f"{rate:.2f} GB/s, {used:.2f} CPU seconds a GB"
 
     def hold(self, peer, _):
@@ -433,7 +436,7 @@ class Bench:
                     raise Failed(client.stderr.read().strip())
                 return int(answer)
 
-            for step in self.mode["steps"]:
+            for step in (step for step in self.mode["steps"] if step <= peer.most):
                 opened = order(f"open {step}")
                 each = (before - settled(self.mode["settle"])) / opened
                 self.add("memory", opened, peer.name, "KiB", each)
@@ -576,6 +579,10 @@ class Bench:
         self.note("machine", f"{os.cpu_count()} cores, {model.group(1) if model else platform.machine()}, "
                              f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') >> 30} GiB")
         self.note("kernel", platform.release())
+        # Enough descriptors for whom they are counted out; the same for all.
+        most = min(resource.getrlimit(resource.RLIMIT_NOFILE)[1], 20_000)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        self.note("descriptors", f"{most} for a process")
         self.note("load", "%.1f %.1f %.1f before the run" % os.getloadavg())
         self.note("version relay", output(RELAY, "--version").split("\n")[0])
         for package in PACKAGES:

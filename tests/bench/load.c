@@ -35,6 +35,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
+#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -45,7 +46,7 @@ enum {
 	ECHO = 'e', SINK = 's', GIVE = 'g', BOTH = 'b',    /* with one */
 	CHECK_SINK = 'S', CHECK_BOTH = 'B',                /* look at every byte */
 	BLOCK = 4096, CHUNK = 256 * 1024,                  /* bytes */
-	WHO_SIZE = 64,
+	WHO_SIZE = 64, MESSAGE_MAX = 65536,
 	DESCRIPTORS = 65536
 };
 
@@ -336,13 +337,15 @@ static int backend(int port)
 
 /* --- clients --- */
 
-/* Connected, or the end of the program. */
+/* Connected, or the end of the program. What is lost on the way would be waited for. */
 static int dial(int port)
 {
+	struct timeval limit = { .tv_sec = 300 };
 	struct sockaddr_in address = address_of(port);
 	int on = 1, fd = socket(AF_INET, SOCK_STREAM, 0);
 	if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof address) < 0)
 		err(111, "connect to port %d", port);
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 	return fd;
 }
@@ -351,7 +354,7 @@ static int dial(int port)
 static char ask(int fd, char command, uint64_t len)
 {
 	unsigned char buf[9] = { (unsigned char)command };
-	char header;
+	char header = 0;
 	uint64_t big = htobe64(len);
 	memcpy(buf + 1, &big, sizeof big);
 	bool alone = command == HELLO || command == WHO;
@@ -386,7 +389,7 @@ static uint64_t transfer(int fd, char command, uint64_t len, bool all)
 
 static int check(int port, char expected, uint64_t bytes)
 {
-	struct sockaddr_in own;
+	struct sockaddr_in own = { 0 };
 	socklen_t size = sizeof own;
 	char who[WHO_SIZE], text[INET_ADDRSTRLEN], wanted[WHO_SIZE] = "";
 	int fd = dial(port);
@@ -460,8 +463,8 @@ static int setup(int port, char expected, int clients, int n, int seconds)
 	if (all == NULL || threads == NULL || took == NULL)
 		err(111, "calloc");
 	for (int i = 0; i < clients; i++) {
-		int each = n / clients;
-		all[i] = (struct client){ port, each, expected, begun + seconds, took + i * each, 0 };
+		size_t each = (size_t)(n / clients), first = (size_t)i * each;
+		all[i] = (struct client){ port, (int)each, expected, begun + seconds, took + first, 0 };
 		if (pthread_create(&threads[i], NULL, set_up, &all[i]) != 0)
 			errx(111, "pthread_create");
 	}
@@ -474,23 +477,34 @@ static int setup(int port, char expected, int clients, int n, int seconds)
 	return 0;
 }
 
-static int rtt(int port, int size, int n, int seconds)
+/* There and back, until n or the deadline; how many. */
+static int ping(int port, size_t size, int n, double deadline, double *took)
 {
-	char *out = malloc((size_t)size), *in = malloc((size_t)size);
-	double *took = calloc((size_t)n, sizeof *took), begun = now();
+	static char out[MESSAGE_MAX], in[MESSAGE_MAX];
 	int fd = dial(port), done;
-	if (out == NULL || in == NULL || took == NULL)
-		err(111, "malloc");
-	ask(fd, ECHO, (uint64_t)size * (uint64_t)n);
-	for (done = 0; done < n && now() < begun + seconds; done++) {
-		memset(out, done, (size_t)size);
+	ask(fd, ECHO, size * (uint64_t)n);
+	for (done = 0; done < n && now() < deadline; done++) {
+		memset(out, done, size);
 		double sent = now();
-		if (!write_all(fd, out, (size_t)size) || !read_all(fd, in, (size_t)size))
+		if (!write_all(fd, out, size) || !read_all(fd, in, size))
 			errx(111, "the connection has ended");
 		took[done] = now() - sent;
-		if (memcmp(in, out, (size_t)size) != 0)
+		if (memcmp(in, out, size) != 0)
 			errx(1, "what came back is not what was sent");
 	}
+	close(fd);
+	return done;
+}
+
+/* On ten connections in turn: it matters on which processors they happen to be. */
+static int rtt(int port, int size, int n, int seconds)
+{
+	double *took = calloc((size_t)n, sizeof *took), begun = now();
+	int done = 0;
+	if (took == NULL)
+		err(111, "calloc");
+	for (int i = 1; i <= 10; i++)
+		done += ping(port, (size_t)size, n / 10, begun + seconds * i / 10.0, took + done);
 	print_times(took, (size_t)done, now() - begun);
 	return 0;
 }
@@ -502,7 +516,7 @@ static int rtt(int port, int size, int n, int seconds)
  * of the processes in between, before and after. */
 static int throughput(int port, const char *direction, uint64_t len)
 {
-	char command = *direction == 'u' ? SINK : *direction == 'd' ? GIVE : BOTH;
+	char command = (char)(*direction == 'u' ? SINK : *direction == 'd' ? GIVE : BOTH);
 	int fd = dial(port), c;
 	ask(fd, HELLO, 0);
 	puts("ready");
@@ -558,6 +572,7 @@ static int hold(int port, int seconds)
 		printf("%d\n", open);
 		fflush(stdout);
 	}
+	free(fds);
 	return 0;
 }
 
@@ -585,7 +600,7 @@ int main(int argc, char **argv)
 		return setup(port, argv[3][0], numeric(argv[4], 1000), numeric(argv[5], 1000000),
 		             numeric(argv[6], 3600));
 	if (is("rtt", 4, command, argc))
-		return rtt(port, numeric(argv[3], 65536), numeric(argv[4], 1000000), numeric(argv[5], 3600));
+		return rtt(port, numeric(argv[3], MESSAGE_MAX), numeric(argv[4], 1000000), numeric(argv[5], 3600));
 	if (is("stream", 3, command, argc))
 		return throughput(port, argv[3], strtoull(argv[4], NULL, 10));
 	if (is("hold", 2, command, argc))

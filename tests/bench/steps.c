@@ -71,14 +71,18 @@ static int written_to(const struct user_regs_struct *regs)
 	}
 }
 
-/* Lets it run until it stops with that; with others on the way: signals for it, or
- * an execve that has been done. */
-static void go_on(pid_t pid, enum __ptrace_request how, int stop, struct user_regs_struct *regs)
+enum { INSTRUCTION = SIGTRAP, CALL = SIGTRAP | 0x80 };
+
+/* Lets it run until it stops behind the next instruction, or before or behind a
+ * call. It may stop on the way: signals for it, or an execve that has been done. */
+static void go_on(pid_t pid, int stop, struct user_regs_struct *regs)
 {
-	int status = 0, sig = 0;
+	int status = 0;
+	intptr_t sig = 0;
 	do {
-		if (ptrace(how, pid, NULL, (void *)(intptr_t)sig) < 0 ||
-		    waitpid(pid, &status, 0) != pid || !WIFSTOPPED(status))
+		long result = stop == INSTRUCTION ? ptrace(PTRACE_SINGLESTEP, pid, NULL, (void *)sig)
+		                              : ptrace(PTRACE_SYSCALL, pid, NULL, (void *)sig);
+		if (result < 0 || waitpid(pid, &status, 0) != pid || !WIFSTOPPED(status))
 			errx(111, "it ended before it sent anything to the backend");
 		sig = WSTOPSIG(status) == SIGTRAP ? 0 : WSTOPSIG(status);
 	} while (WSTOPSIG(status) != stop);
@@ -89,9 +93,9 @@ static long count_calls(pid_t pid, int pidfd, int port)
 {
 	struct user_regs_struct before, after;
 	for (long calls = 1;; calls++) {
-		go_on(pid, PTRACE_SYSCALL, SIGTRAP | 0x80, &before);
+		go_on(pid, CALL, &before);
 		before.rax = before.orig_rax;
-		go_on(pid, PTRACE_SYSCALL, SIGTRAP | 0x80, &after);
+		go_on(pid, CALL, &after);
 		if ((long)after.rax > 0 && leads_to(pidfd, written_to(&before), port))
 			return calls;
 	}
@@ -103,7 +107,7 @@ static long count_instructions(pid_t pid, int pidfd, int port)
 	ptrace(PTRACE_GETREGS, pid, NULL, &before);
 	for (long instructions = 1;; instructions++) {
 		long text = ptrace(PTRACE_PEEKTEXT, pid, before.rip, NULL);
-		go_on(pid, PTRACE_SINGLESTEP, SIGTRAP, &after);
+		go_on(pid, INSTRUCTION, &after);
 		if ((text & 0xffff) == SYSCALL_INSTRUCTION && (long)after.rax > 0 &&
 		    leads_to(pidfd, written_to(&before), port))
 			return instructions;
