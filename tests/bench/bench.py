@@ -558,6 +558,8 @@ class Bench:
             try:
                 self.describe_machine()
                 self.start(self.temp)
+                if not self.peers:
+                    return 1
                 for number in range(self.mode["rounds"]):
                     self.headers()
                     self.round(number, self.begun + seconds)
@@ -733,7 +735,7 @@ def main():
     if options.rounds:
         MODES[options.mode]["rounds"] = options.rounds
     if not options.show:
-        seconds = 100 if options.mode == "quick" else 1e9
+        seconds = 85 if options.mode == "quick" else 1e9
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         failures = Bench(options.mode, os.path.abspath(options.results), options.only).run(seconds)
     if options.mode != "tiny" or options.show:

@@ -34,6 +34,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/time.h>
 #include <time.h>
@@ -47,6 +48,7 @@ enum {
 	CHECK_SINK = 'S', CHECK_BOTH = 'B',                /* look at every byte */
 	BLOCK = 4096, CHUNK = 256 * 1024,                  /* bytes */
 	WHO_SIZE = 64, MESSAGE_MAX = 65536,
+	PASSING = 16,                      /* threads */
 	DESCRIPTORS = 65536
 };
 
@@ -120,12 +122,19 @@ static void make_pattern(void)
 	}
 }
 
+/* Not malloc's: it would keep them, and memory is measured. */
+static unsigned char *chunk(void)
+{
+	void *buf = mmap(NULL, CHUNK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (buf == MAP_FAILED)
+		err(111, "mmap");
+	return buf;
+}
+
 static void *stream_out(void *argument)
 {
 	struct transfer *t = argument;
-	unsigned char *buf = malloc(CHUNK);
-	if (buf == NULL)
-		err(111, "malloc");
+	unsigned char *buf = chunk();
 	for (size_t at = 0; at < CHUNK; at += BLOCK)
 		memcpy(buf + at, pattern, BLOCK);
 	for (uint64_t pos = 0; pos < t->len; pos += CHUNK) {
@@ -136,7 +145,7 @@ static void *stream_out(void *argument)
 		if (!write_all(t->fd, buf, t->len - pos < CHUNK ? t->len - pos : CHUNK))
 			break;
 	}
-	free(buf);
+	munmap(buf, CHUNK);
 	return NULL;
 }
 
@@ -151,9 +160,7 @@ static bool block_is_right(const unsigned char *block, uint64_t number, bool all
 static void *stream_in(void *argument)
 {
 	struct transfer *t = argument;
-	unsigned char *buf = malloc(CHUNK);
-	if (buf == NULL)
-		err(111, "malloc");
+	unsigned char *buf = chunk();
 	uint64_t pos = 0, block = 0;
 	while (pos < t->len) {
 		size_t at = pos % CHUNK;
@@ -166,7 +173,7 @@ static void *stream_in(void *argument)
 			t->wrong += !block_is_right(buf + block * BLOCK % CHUNK, block, t->all);
 	}
 	t->wrong += (t->len - pos + BLOCK - 1) / BLOCK;
-	free(buf);
+	munmap(buf, CHUNK);
 	return NULL;
 }
 
@@ -546,13 +553,36 @@ static int open_more(int port, int *fds, int open, int n, int seconds)
 	return open;
 }
 
+struct passing {
+	const int *fds;
+	int first, open;
+	uint64_t bytes, wrong;
+};
+
+static void *pass_some(void *argument)
+{
+	struct passing *p = argument;
+	for (int i = p->first; i < p->open; i += PASSING)
+		p->wrong += transfer(p->fds[i], BOTH, p->bytes, false);
+	return NULL;
+}
+
+/* Through all of them, some at a time: where Nagle's algorithm is left on, each
+ * waits for a delayed acknowledgement at its end. */
 static void pass(const int *fds, int open, uint64_t bytes)
 {
-	uint64_t wrong = 0;
-	for (int i = 0; i < open; i++)
-		wrong += transfer(fds[i], BOTH, bytes, false);
-	if (wrong > 0)
-		errx(1, "%llu blocks were wrong", (unsigned long long)wrong);
+	struct passing all[PASSING];
+	pthread_t threads[PASSING];
+	for (int i = 0; i < PASSING; i++) {
+		all[i] = (struct passing){ fds, i, open, bytes, 0 };
+		if (pthread_create(&threads[i], NULL, pass_some, &all[i]) != 0)
+			errx(111, "pthread_create");
+	}
+	for (int i = 0; i < PASSING; i++) {
+		pthread_join(threads[i], NULL);
+		if (all[i].wrong > 0)
+			errx(1, "%llu blocks were wrong", (unsigned long long)all[i].wrong);
+	}
 }
 
 /* Does what its input says, a line each: "open N": so many connections in all,
