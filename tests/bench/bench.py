@@ -435,7 +435,17 @@ class Bench:
     def hold(self, peer, _):
         """4 and 7. KiB for each idle connection, all told: by how much MemAvailable is
         less than before, the client's and the backend's ends included. Then the set-up
-        of further ones while they are open."""
+        of further ones while they are open. More than those through which bytes pass
+        are opened anew, after them."""
+        steps = [step for step in self.mode["steps"] if step <= peer.most]
+        said = self.hold_steps(peer, [step for step in steps if step <= self.mode["passing"]], True)
+        more = [step for step in steps if step > self.mode["passing"]]
+        if more and said[-1] != "no more in time":
+            self.quiet(peer)
+            said += self.hold_steps(peer, more, False)
+        return "; ".join(said)
+
+    def hold_steps(self, peer, steps, passing):
         said = []
         before = settled(self.mode["settle"])
         with subprocess.Popen([LOAD, "hold", str(peer.port), str(self.mode["open_seconds"])], text=True,
@@ -448,28 +458,30 @@ class Bench:
                     raise Failed(client.stderr.read().strip())
                 return int(answer)
 
-            for step in (step for step in self.mode["steps"] if step <= peer.most):
+            for step in steps:
                 opened = order(f"open {step}")
                 each = (before - settled(self.mode["settle"])) / opened
                 self.add("memory", opened, peer.name, "KiB", each)
                 _, p50, _, _ = load("setup", peer.port, peer.header, 1, self.mode["setups"] // 4, 1)
                 self.add("growth", opened, peer.name, "us", float(p50))
                 said.append(f"{opened}: {each:.0f} KiB, {p50} us")
-                if (step == self.mode["passing"] or opened < step) and peer.header != "h":
-                    order(f"pass {PASSED}")
-                    after = (before - settled(self.mode["settle"])) / opened
-                    self.add("memory_after", opened, peer.name, "KiB", after)
-                    said.append(f"{after:.0f} KiB after {PASSED / 1e6:.0f} MB")
                 if opened < step:
-                    said.append("no more in time")
                     break
+            if passing and peer.header != "h":
+                order(f"pass {PASSED}")
+                after = (before - settled(self.mode["settle"])) / opened
+                self.add("memory_after", opened, peer.name, "KiB", after)
+                said.append(f"{after:.0f} KiB after {PASSED / 1e6:.0f} MB")
+            if opened < step:
+                said.append("no more in time")
             client.stdin.close()
             client.wait()
-        return "; ".join(said)
+        return said
 
     def round(self, number, deadline):
         measures = [("setup", clients) for clients in self.mode["at_once"]]
         measures += [("rtt", 64), ("rtt", 4096), ("stream", "up"), ("stream", "down"), ("stream", "both"), ("hold", "")]
+        before = self.peers[0]
         for what, at in measures:
             shift = number % len(self.peers)
             for peer in self.peers[shift:] + self.peers[:shift]:
@@ -478,7 +490,9 @@ class Bench:
                 if time.monotonic() > deadline:
                     self.say(f"{what} {at}".ljust(16), peer.name.ljust(22), "no time left")
                     continue
-                self.quiet(peer)
+                for one in (before, peer):
+                    self.quiet(one)
+                before = peer
                 try:
                     said = getattr(self, what)(peer, at)
                 except Failed as reason:
