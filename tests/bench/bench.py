@@ -42,7 +42,7 @@ MODES = {
     "full": dict(rounds=5, at_once=(1, 8, 64), checked=16_000_001, setups=2000, seconds=3, trips=20_000, stream=1_000_000_000, steps=(10, 100, 1000, 2000, 5000),
                  passing=2000, open_seconds=20, settle=3, builds=5_000_000, stepped=True),
     "quick": dict(rounds=2, at_once=(1, 8, 64), checked=4_000_001, setups=200, seconds=1, trips=2000, stream=128_000_000, steps=(10, 500),
-                  passing=500, open_seconds=1, settle=0.2, builds=200_000, stepped=False),
+                  passing=500, open_seconds=1, settle=0.3, builds=200_000, stepped=False),
     "tiny": dict(rounds=1, at_once=(1, 4), checked=200_001, setups=8, seconds=1, trips=20, stream=1_000_000, steps=(2, 5),
                  passing=5, open_seconds=1, settle=0, builds=1000, stepped=False),
 }
@@ -228,14 +228,15 @@ def available():
 
 
 def settled(seconds):
-    """The memory available, once it has stopped changing; or after these seconds."""
-    deadline, before = time.monotonic() + seconds, available()
-    while True:
-        time.sleep(min(0.2, seconds))
-        now = available()
-        if abs(now - before) < 256 or time.monotonic() > deadline:
-            return now
-        before = now
+    """The memory available, once it has stopped changing; or after these seconds. What
+    ended processes had comes back bit by bit, in ten seconds after thousands of them."""
+    deadline, seen = time.monotonic() + seconds, [available()]
+    while time.monotonic() < deadline:
+        time.sleep(0.3)
+        seen = [*seen[-3:], available()]
+        if len(seen) == 4 and max(seen) - min(seen) < 1024:
+            break
+    return seen[-1]
 
 
 def load(*arguments, seconds=60):
@@ -447,7 +448,7 @@ class Bench:
 
     def hold_steps(self, peer, steps, passing):
         said = []
-        before = settled(self.mode["settle"])
+        before = settled(5 * self.mode["settle"])
         with subprocess.Popen([LOAD, "hold", str(peer.port), str(self.mode["open_seconds"])], text=True,
                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as client:
             def order(text):
