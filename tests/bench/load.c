@@ -434,7 +434,7 @@ struct client {
 static void *set_up(void *argument)
 {
 	struct client *c = argument;
-	for (c->done = 0; c->done < c->n && now() < c->deadline; c->done++) {
+	for (c->done = 0; c->done < c->n && (c->done == 0 || now() < c->deadline); c->done++) {
 		double begun = now();
 		int fd = dial(c->port);
 		char header = ask(fd, HELLO, 0);
@@ -484,13 +484,14 @@ static int setup(int port, char expected, int clients, int n, int seconds)
 	return 0;
 }
 
-/* There and back, until n or the deadline; how many. */
-static int ping(int port, size_t size, int n, double deadline, double *took)
+/* There and back, until n or, once connected, the seconds are over; how many. */
+static int ping(int port, size_t size, int n, double seconds, double *took)
 {
 	static char out[MESSAGE_MAX], in[MESSAGE_MAX];
 	int fd = dial(port), done;
 	ask(fd, ECHO, size * (uint64_t)n);
-	for (done = 0; done < n && now() < deadline; done++) {
+	double deadline = now() + seconds;
+	for (done = 0; done < n && (done == 0 || now() < deadline); done++) {
 		memset(out, done, size);
 		double sent = now();
 		if (!write_all(fd, out, size) || !read_all(fd, in, size))
@@ -510,8 +511,8 @@ static int rtt(int port, int size, int n, int seconds)
 	int done = 0;
 	if (took == NULL)
 		err(111, "calloc");
-	for (int i = 1; i <= 10; i++)
-		done += ping(port, (size_t)size, n / 10, begun + seconds * i / 10.0, took + done);
+	for (int i = 0; i < 10; i++)
+		done += ping(port, (size_t)size, n / 10, seconds / 10.0, took + done);
 	print_times(took, (size_t)done, now() - begun);
 	return 0;
 }
