@@ -753,7 +753,7 @@ def main():
     if options.rounds:
         MODES[options.mode]["rounds"] = options.rounds
     if not options.show:
-        seconds = 85 if options.mode == "quick" else 1e9
+        seconds = 95 if options.mode == "quick" else 1e9
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         failures = Bench(options.mode, os.path.abspath(options.results), options.only).run(seconds)
     if options.mode != "tiny" or options.show:
