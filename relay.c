@@ -2203,11 +2203,13 @@ static bool is_complaint(const char *line)
 	return strncmp(line + strcspn(line, " "), " BAD", 4) == 0;      /* IMAP */
 }
 
-/* PROXY spec 2: health checks send LOCAL. Version 1 has no word for it, and its
- * UNKNOWN is not what clients get: it names the connection's own addresses, or
- * 127.0.0.1 where there are none. */
+/* PROXY spec 2: health checks send LOCAL. It has no addresses, but is as long as an
+ * IPv6 client's header: backends differ in how much they read. Version 1 has no word
+ * for it, and its UNKNOWN is not what clients get: it names the connection's own
+ * addresses, or 127.0.0.1 where there are none. */
 static size_t build_check(unsigned char *buf, int fd)
 {
+	static const unsigned char padding[36 - 3];     /* an IPv6 pair, less the TLV's head */
 	struct proxyhdr hdr = { .version = conn.options.version, .command = PROXYHDR_LOCAL };
 	socklen_t src_len = sizeof hdr.src, dst_len = sizeof hdr.dst;
 	int n;
@@ -2226,7 +2228,7 @@ static size_t build_check(unsigned char *buf, int fd)
 	}
 	n = proxyhdr_build(buf, PROXYHDR_MAX, &hdr);
 	if (hdr.version == 2)
-		n = add_tlvs(buf, n);
+		n = add_tlvs(buf, proxyhdr_add_tlv(buf, PROXYHDR_MAX, PROXYHDR_NOOP, padding, sizeof padding));
 	if (n < 0)
 		fail(EXIT_SYSTEM, "header: %s", proxyhdr_strerror(n));
 	return (size_t)n;
@@ -2266,7 +2268,7 @@ static const char *explain_answer(const char *ended, bool complains)
 		       "it answers with an error";
 	if (strcmp(ended, "open") == 0)
 		return NULL;
-	return sent ? "it ends the connection: does it expect a header of this version, and from here?" :
+	return sent ? "it ends the connection: does it expect a header of this version and length, and from here?" :
 	       "it ends the connection";
 }
 

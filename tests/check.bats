@@ -15,7 +15,7 @@ load mailservers
 
 NOT_EXPECTED='it takes the header for a request: it expects none, or none from here'
 IMAP_GREETING='* OK [CAPABILITY IMAP4rev1 SASL-IR LOGIN-REFERRALS ID ENABLE IDLE LITERAL+ STARTTLS'
-ENDS='it ends the connection: does it expect a header of this version, and from here?'
+ENDS='it ends the connection: does it expect a header of this version and length, and from here?'
 
 # Each program twice: NAME expects a header, NAME-plain does not.
 setup_file() {
@@ -436,8 +436,9 @@ failed backend=/nowhere"
     run check -2 -c -u -s -x 0xE0=hello "127.0.0.1:$backend"
     assert_line --regexp '^ok '
     first=$(hexdump_of "$(first_segment)")
-    # LOCAL; a custom TLV, an id of 32 bytes, a checksum.
-    assert_regex "$first" '^0d0a0d0a000d0a515549540a200000..e0000568656c6c6f050020.{64}030004.{8}$'
+    # LOCAL; as much nothing as IPv6 addresses take; a custom TLV, an id of 32 bytes, a
+    # checksum.
+    assert_regex "$first" '^0d0a0d0a000d0a515549540a200000..0400210{66}e0000568656c6c6f050020.{64}030004.{8}$'
 }
 
 @test "--check names the connection's own addresses in version 1, and 127.0.0.1 where there are none" {
