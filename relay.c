@@ -643,46 +643,61 @@ static void map_to_ip6(union proxyhdr_addr *a)
 	memcpy(ip + 12, &in.sin_addr, 4);
 }
 
+/* Bit i, the first one being 0, of an IPv6 address. */
+static bool bit(const union proxyhdr_addr *a, unsigned i)
+{
+	return a->in6.sin6_addr.s6_addr[i / 8] >> (7 - i % 8) & 1;
+}
+
+/* A network or an address, text[0..len), as it is inside IPv6. Returns how many of
+ * its bits count. */
+static unsigned parse_network(union proxyhdr_addr *net, const char *text, int len)
+{
+	char address[INET6_ADDRSTRLEN + sizeof "/128"];
+	unsigned bits, width, i;
+	char *slash;
+
+	memset(net, 0, sizeof *net);
+	snprintf(address, sizeof address, "%.*s", len < (int)sizeof address ? len : 0, text);
+	if ((slash = strchr(address, '/')) != NULL)
+		*slash++ = '\0';
+	if (len == 0)
+		fail(EXIT_USAGE, "--accept-from needs networks or addresses, unix or any, "
+		     "with one comma between them");
+	if (!parse_address(net, address))
+		fail(EXIT_USAGE, "--accept-from: %.*s is no network or address, nor unix or any",
+		     len < 100 ? len : 100, text);
+	bits = width = net->sa.sa_family == AF_INET ? 32 : 128;
+	if (slash != NULL && !parse_number(slash, width, &bits))
+		fail(EXIT_USAGE, "--accept-from: behind the / of %.*s there must be a number up to %u",
+		     len, text, width);
+	bits += 128 - width;
+	map_to_ip6(net);
+	for (i = bits; i < 128; i++)
+		if (bit(net, i))
+			fail(EXIT_USAGE, "--accept-from: %.*s is an address inside a network: "
+			     "the bits behind the / must be 0", len, text);
+	return bits;
+}
+
 /* One of NETS, text[0..len): whether the peer is in it. */
 static bool match_network(const char *text, size_t len, const union proxyhdr_addr *peer)
 {
 	union proxyhdr_addr net, ip = *peer;
-	char address[INET6_ADDRSTRLEN + sizeof "/128"];
-	const unsigned char *a = net.in6.sin6_addr.s6_addr, *b = ip.in6.sin6_addr.s6_addr;
-	unsigned bits, width, i;
-	char *slash;
-	bool same = true;
+	unsigned bits, i;
 
-	snprintf(address, sizeof address, "%.*s", (int)(len < sizeof address ? len : 0), text);
-	if (strcmp(address, "any") == 0)
+	if (len == strlen("any") && strncmp(text, "any", len) == 0)
 		return true;
-	if (strcmp(address, "unix") == 0)
+	if (len == strlen("unix") && strncmp(text, "unix", len) == 0)
 		return peer->sa.sa_family == AF_UNIX;
-	if ((slash = strchr(address, '/')) != NULL)
-		*slash++ = '\0';
-	memset(&net, 0, sizeof net);
-	if (len == 0)
-		fail(EXIT_USAGE, "--accept-from needs networks or addresses, unix or any, "
-		     "with one comma between them");
-	if (!parse_address(&net, address))
-		fail(EXIT_USAGE, "--accept-from: %.*s is no network or address, nor unix or any",
-		     (int)(len < 100 ? len : 100), text);
-	bits = width = net.sa.sa_family == AF_INET ? 32 : 128;
-	if (slash != NULL && !parse_number(slash, width, &bits))
-		fail(EXIT_USAGE, "--accept-from: behind the / of %.*s there must be a number up to %u",
-		     (int)len, text, width);
-	bits += 128 - width;
-	map_to_ip6(&net);
+	bits = parse_network(&net, text, len < INT_MAX ? (int)len : INT_MAX);
 	map_to_ip6(&ip);
-	for (i = 0; i < 128; i++) {
-		if (i < bits)
-			same &= ((a[i / 8] ^ b[i / 8]) >> (7 - i % 8) & 1) == 0;
-		else if (a[i / 8] >> (7 - i % 8) & 1)
-			fail(EXIT_USAGE, "--accept-from: %.*s is an address inside a network: "
-			     "the bits behind the / must be 0", (int)len, text);
-	}
 	/* ::/0 is all of IPv6, not IPv4 inside it */
-	return same && ip.sa.sa_family == AF_INET6 && (bits >= 96 || !is_ip4(&ip));
+	if (ip.sa.sa_family != AF_INET6 || (bits < 96 && is_ip4(&ip)))
+		return false;
+	for (i = 0; i < bits && bit(&net, i) == bit(&ip, i); i++)
+		;
+	return i == bits;
 }
 
 /* NETS: whether the peer is in one of them. All are read, and so checked. */
@@ -905,6 +920,36 @@ static void bad_option(int answer, const struct option *longs, const char *arg)
 	fail(EXIT_USAGE, "-%c, --%s takes no value: see relay --help", optopt, longs->name);
 }
 
+/* What goes together, and with the backends. */
+static void check_options(struct options *o)
+{
+	struct backend backend;
+	int i;
+
+	if (o->version != 2 && (o->crc32c || o->unique_id || o->ssl || conn.own_len > 0))
+		fail(EXIT_USAGE, "%s needs a version 2 header: give -2 as well",
+		     o->crc32c ? "--crc32c" : o->unique_id ? "--unique-id" : o->ssl ? "--ssl" : "--tlv");
+	if (o->unique_id && has_own(PROXYHDR_UNIQUE_ID))
+		fail(EXIT_USAGE, "--unique-id and --tlv both give the unique id: take one of them");
+	for (i = 0; i < o->count; i++) {
+		int family;
+
+		parse_backend(&backend, o->backends[i]);
+		o->given |= backend.descriptors.in > 0;
+		family = backend.address.ai_family;
+		if (backend.host[0] == '\0' &&
+		    (o->bind_client ? family != AF_INET && family != AF_INET6 :
+		     o->bind.sa.sa_family != AF_UNSPEC && family != o->bind.sa.sa_family))
+			fail(EXIT_USAGE, "--bind needs a backend with a host of the same address family");
+	}
+	if (o->check && o->bind_client)
+		fail(EXIT_USAGE, "--check has no client for --bind=client");
+	if (o->check)
+		o->verbose = false;     /* there is no connection to log */
+	if (o->count > 1)
+		conn.text = NULL;
+}
+
 static void parse_options(int argc, char **argv, struct options *o)
 {
 	static const struct option longs[] = {
@@ -927,9 +972,8 @@ static void parse_options(int argc, char **argv, struct options *o)
 		{ "version", no_argument, NULL, 'V' },
 		{ NULL, 0, NULL, 0 }
 	};
-	struct backend backend;
 	bool quiet = false;
-	int option, i;
+	int option;
 
 	o->version = 1;
 	o->timeout = 10000;
@@ -991,25 +1035,7 @@ static void parse_options(int argc, char **argv, struct options *o)
 		fail(EXIT_USAGE, "no backend given: see relay --help");
 	o->backends = argv + optind;
 	o->count = argc - optind;
-	if (o->version != 2 && (o->crc32c || o->unique_id || o->ssl || conn.own_len > 0))
-		fail(EXIT_USAGE, "%s needs a version 2 header: give -2 as well",
-		     o->crc32c ? "--crc32c" : o->unique_id ? "--unique-id" : o->ssl ? "--ssl" : "--tlv");
-	if (o->unique_id && has_own(PROXYHDR_UNIQUE_ID))
-		fail(EXIT_USAGE, "--unique-id and --tlv both give the unique id: take one of them");
-	for (i = 0; i < o->count; i++) {
-		parse_backend(&backend, o->backends[i]);
-		o->given |= backend.descriptors.in > 0;
-		if (backend.host[0] == '\0' &&
-		    (o->bind_client ? backend.address.ai_family == AF_UNIX || backend.descriptors.in > 0 :
-		     o->bind.sa.sa_family != AF_UNSPEC && backend.address.ai_family != o->bind.sa.sa_family))
-			fail(EXIT_USAGE, "--bind needs a backend with a host of the same address family");
-	}
-	if (o->check && o->bind_client)
-		fail(EXIT_USAGE, "--check has no client for --bind=client");
-	if (o->check)
-		o->verbose = false;     /* there is no connection to log */
-	if (o->count > 1)
-		conn.text = NULL;
+	check_options(o);
 	o->quiet = quiet;       /* wrong usage is always told */
 }
 
