@@ -12,7 +12,7 @@ bats_require_minimum_version 1.5.0
 bats_load_library bats-support
 bats_load_library bats-assert
 
-PATH=$PATH:/usr/sbin:/sbin
+PATH=$PATH:/usr/local/bin:/usr/sbin:/sbin
 TESTS=$(cd "$BATS_TEST_DIRNAME" && pwd)
 ROOT=$(dirname "$TESTS")
 RELAY=$ROOT/relay
