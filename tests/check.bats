@@ -416,6 +416,17 @@ failed backend=/nowhere"
     assert_output --partial ' msg="cannot connect: No such file or directory: '
 }
 
+@test "more backends than are ever tried at once have a line each" {
+    local to
+    odd close
+    printf -v to "127.0.0.1:$(port_of close) %.0s" {1..40}
+    # shellcheck disable=SC2086 # a list of words
+    run -111 "$RELAY" -n $to
+    assert_equal "${#lines[@]}" 40
+    run uniq <(cut -d ' ' -f 1,2,4,5 <<<"$output")
+    assert_output "failed backend=127.0.0.1:$(port_of close) header=v1 end=closed"
+}
+
 @test "of a name that has several addresses the one that relay takes is told" {
     [[ $(id -u) == 0 ]] || skip "a mount namespace needs root"
     printf '%s both.example\n' ::1 127.0.0.1 127.0.0.9 >"$BATS_TEST_TMPDIR/hosts"
