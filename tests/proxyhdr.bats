@@ -157,6 +157,10 @@ lean_object() {
     group crc32c-bits
 }
 
+@test "a CRC32C may begin and the header may end at any byte of a word" {
+    group crc32c-places
+}
+
 @test "a unique id may have 128 bytes, not 129" {
     group unique-id
 }

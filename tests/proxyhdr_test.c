@@ -1339,6 +1339,85 @@ static void test_crc32c_bits(void)
 		}
 }
 
+/* CRC32c as RFC 4960, appendix B, describes it: bit by bit. */
+static uint32_t crc32c_by_bits(const unsigned char *bytes, size_t len)
+{
+	uint32_t crc = 0xFFFFFFFF;
+	size_t i;
+	int bit;
+
+	for (i = 0; i < len; i++) {
+		crc ^= bytes[i];
+		for (bit = 0; bit < 8; bit++)
+			crc = crc >> 1 ^ (crc & 1 ? 0x82F63B78 : 0);
+	}
+	return ~crc;
+}
+
+/* Of a type whose bits, should they not count, are missed. */
+static size_t append_tlv(unsigned char *header, size_t at, size_t len)
+{
+	size_t i;
+
+	header[at] = 0xFF;
+	header[at + 1] = 0;
+	header[at + 2] = (unsigned char)len;
+	for (i = 0; i < len; i++)
+		header[at + 3 + i] = (unsigned char)(0xA5 ^ (at + i) * 59);
+	return at + 3 + len;
+}
+
+/* A checksum behind a TLV of `before` bytes, and before one of `behind` - 1 bytes if
+ * that is not 0, read `shift` bytes from an aligned address. The last one is also
+ * added there. */
+static void check_sum_at(size_t before, size_t behind, size_t shift)
+{
+	unsigned char header[128] = SIGNATURE "\x21\x00\x00", *block, *copy;
+	size_t len, field = append_tlv(header, 16, before) + 3;
+	struct proxyhdr hdr;
+	uint32_t sum;
+	int i;
+
+	memcpy(header + field - 3, "\x03\x00\x04\0\0\0", 7);
+	len = behind == 0 ? field + 4 : append_tlv(header, field + 4, behind - 1);
+	header[15] = (unsigned char)(len - 16);
+	sum = crc32c_by_bits(header, len);
+	for (i = 0; i < 4; i++)
+		header[field + (size_t)i] = (unsigned char)(sum >> (24 - 8 * i));
+
+	block = malloc(shift + len);
+	if (!block)
+		abort();
+	copy = block + shift;
+	memcpy(copy, header, len);
+	check_int((int)before, "read", (long long)len, proxyhdr_parse(&hdr, copy, len));
+	for (i = 0; i < 32; i++) {
+		copy[field + (size_t)i / 8] ^= (unsigned char)(1 << i % 8);
+		check_int((int)before, "bit", PROXYHDR_ECRC32C, proxyhdr_parse(&hdr, copy, len));
+		copy[field + (size_t)i / 8] = header[field + (size_t)i / 8];
+	}
+	if (behind == 0) {
+		memset(copy + field - 3, 0xff, 7);
+		copy[15] = (unsigned char)(field - 3 - 16);
+		check_int((int)before, "added", (long long)len, proxyhdr_add_crc32c(copy, len));
+		check_bytes((int)before, "sum", header, len, copy, len);
+	}
+	free(block);
+}
+
+/* Wherever it begins and the header ends, by every number of bytes modulo 8. */
+static void test_crc32c_places(void)
+{
+	size_t before, behind, shift;
+
+	CHECK("of 123456789", 0xE3069283,
+	      crc32c_by_bits((const unsigned char *)"123456789", 9));
+	for (before = 0; before < 24; before++)
+		for (behind = 0; behind < 24; behind++)
+			for (shift = 0; shift < 8; shift++)
+				check_sum_at(before, behind, shift);
+}
+
 #define ID100 BYTES16("idABid") "idAB"
 
 static void test_unique_id(void)
@@ -1455,6 +1534,8 @@ static void test_build_v1(void)
 		  V1(AF_INET, "\0\0\0\0", "\11\12\143\144", 0, 9) },
 		{ BYTES("PROXY TCP4 101.200.1.0 1.2.3.4 10 9999\r\n"),
 		  V1(AF_INET, "\145\310\1\0", "\1\2\3\4", 10, 9999) },
+		{ BYTES("PROXY TCP4 101.200.1.0 1.2.3.4 999 1000\r\n"),
+		  V1(AF_INET, "\145\310\1\0", "\1\2\3\4", 999, 1000) },
 		{ BYTES(LONGEST4), V1(AF_INET, BYTES4("\377"), BYTES4("\377"), 65535, 65535) },
 		{ BYTES("PROXY TCP6 2001:db8::1 2001:db8::2 56324 443\r\n"),
 		  V1(AF_INET6, SRC6, DST6, 56324, 443) },
@@ -2158,6 +2239,7 @@ static const struct group {
 	{ "tlv-ssl", test_tlv_ssl },
 	{ "crc32c", test_crc32c },
 	{ "crc32c-bits", test_crc32c_bits },
+	{ "crc32c-places", test_crc32c_places },
 	{ "unique-id", test_unique_id },
 	{ "build-v1", test_build_v1 },
 	{ "build-v1-unknown", test_build_v1_unknown },
