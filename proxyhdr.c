@@ -200,15 +200,12 @@ static const char *read_ip6(const char *p, const char *end, unsigned char *ip)
 
 static char *write_number(char *p, unsigned n)
 {
-	char digits[5];
-	int i = 0;
+	int i = 1 + (n > 9) + (n > 99) + (n > 999) + (n > 9999);
+	char *end = p + i;
 
-	do
-		digits[i++] = (char)('0' + n % 10);
-	while ((n /= 10) > 0);
-	while (i > 0)
-		*p++ = digits[--i];
-	return p;
+	for (; i > 0; n /= 10)
+		p[--i] = (char)('0' + n % 10);
+	return end;
 }
 
 static char *write_ip4(char *p, const unsigned char *ip)
@@ -542,6 +539,9 @@ static int build_v2(unsigned char *buf, const struct proxyhdr *hdr)
 	unsigned char *p = buf + PROXYHDR_V2_FIXED;
 	unsigned code = 0;
 
+	memcpy(buf, v2_signature, sizeof v2_signature);
+	buf[12] = (unsigned char)(0x20 | hdr->command);
+	put16(buf + 14, v2_addresses_len(family));
 	if (family == AF_INET) {
 		code = 1;
 		memcpy(p, &hdr->src.in.sin_addr, 4);
@@ -558,30 +558,30 @@ static int build_v2(unsigned char *buf, const struct proxyhdr *hdr)
 		size_t len = min(sizeof hdr->src.un.sun_path, UNIX_LEN);
 
 		code = 3;
-		memset(p, 0, UNIX_PAIR);
 		memcpy(p, hdr->src.un.sun_path, len);
+		memset(p + len, 0, UNIX_LEN - len);
 		memcpy(p + UNIX_LEN, hdr->dst.un.sun_path, len);
+		memset(p + UNIX_LEN + len, 0, UNIX_LEN - len);
 	}
-	memcpy(buf, v2_signature, sizeof v2_signature);
-	buf[12] = (unsigned char)(0x20 | hdr->command);
 	buf[13] = (unsigned char)(code == 0 ? 0 : code << 4 | hdr->transport);
-	put16(buf + 14, v2_addresses_len(family));
 	return (int)(PROXYHDR_V2_FIXED + v2_addresses_len(family));
 }
 
 int proxyhdr_build(void *buf, size_t size, const struct proxyhdr *hdr)
 {
-	unsigned char built[PROXYHDR_BUILD_MAX];
+	unsigned char small[PROXYHDR_BUILD_MAX];
+	unsigned char *p = size < sizeof small ? small : (unsigned char *)buf;
 	int n, family = hdr->src.sa.sa_family;
 
 	if ((hdr->version != 1 && hdr->version != 2) || family != hdr->dst.sa.sa_family ||
 	    (family != AF_UNSPEC &&
 	     (v2_addresses_len(family) == 0 || hdr->transport == PROXYHDR_UNSPEC)))
 		return PROXYHDR_EARGUMENT;
-	n = hdr->version == 1 ? build_v1((char *)built, hdr) : build_v2(built, hdr);
+	n = hdr->version == 1 ? build_v1((char *)p, hdr) : build_v2(p, hdr);
 	if ((size_t)n > size)
 		return PROXYHDR_ESPACE;
-	memcpy(buf, built, (size_t)n);
+	if (p == small)
+		memcpy(buf, small, (size_t)n);
 	return n;
 }
 
