@@ -108,79 +108,83 @@ static uint32_t crc32c(const unsigned char *p, size_t len, size_t field)
 	return ~crc;
 }
 
-/* ---- reading text: each takes p..end, returns where it stopped, or NULL ---- */
+/* ---- reading text with a NUL behind it: each returns where it stopped, or NULL ---- */
 
 /* A decimal number without leading zeros, up to max. */
-static const char *read_number(const char *p, const char *end, unsigned max, unsigned *n)
+static const char *read_number(const char *p, unsigned max, unsigned *n)
 {
-	const char *start = p;
+	unsigned digit, value = (unsigned)*p - '0';
 
-	for (*n = 0; p < end && *p >= '0' && *p <= '9'; p++) {
-		*n = *n * 10 + (unsigned)(*p - '0');
-		if (*n > max)
+	if (value > 9)
+		return NULL;
+	while ((digit = (unsigned)*++p - '0') <= 9)
+		if (value == 0 || (value = value * 10 + digit) > max)
 			return NULL;
-	}
-	return p == start || (*start == '0' && p - start > 1) ? NULL : p;
+	*n = value;
+	return p;
 }
 
-static const char *read_ip4(const char *p, const char *end, unsigned char *ip)
+static const char *read_ip4(const char *p, unsigned char *ip)
 {
 	unsigned n;
 	int i;
 
 	for (i = 0; i < 4; i++) {
-		if (i > 0 && (p == end || *p++ != '.'))
+		if (i > 0 && *p++ != '.')
 			return NULL;
-		if ((p = read_number(p, end, 255, &n)) == NULL)
+		if ((p = read_number(p, 255, &n)) == NULL)
 			return NULL;
 		ip[i] = (unsigned char)n;
 	}
 	return p;
 }
 
-static int hex_digit(char c)
+/* 16 or more: none. */
+static unsigned hex_digit(char c)
 {
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
+	static const unsigned char digits['f' - '0' + 1] = {
+		0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 16, 16, 16, 16, 16,
+		16, 10, 11, 12, 13, 14, 15, 16, 16, 16, 16, 16, 16, 16, 16, 16,
+		16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16,
+		16, 10, 11, 12, 13, 14, 15
+	};
+	unsigned i = (unsigned)c - '0';
+
+	return i < sizeof digits ? digits[i] : 16;
 }
 
 /* RFC 4291 2.2: eight groups of up to four digits, one `::` for one or more of
  * zeros, the last two groups perhaps as an IPv4 address. */
-static const char *read_ip6(const char *p, const char *end, unsigned char *ip)
+static const char *read_ip6(const char *p, unsigned char *ip)
 {
 	int len = 0, gap = -1;
 
-	if (end - p >= 2 && p[0] == ':' && p[1] == ':') {
+	if (p[0] == ':' && p[1] == ':') {
 		gap = 0;
 		p += 2;
 	}
 	while (len < 16) {
 		const char *start = p;
-		unsigned group = 0;
+		unsigned digit, group = 0;
 
-		while (p < end && p - start < 4 && hex_digit(*p) >= 0)
-			group = group << 4 | (unsigned)hex_digit(*p++);
+		for (; p - start < 4 && (digit = hex_digit(*p)) < 16; p++)
+			group = group << 4 | digit;
 		if (p == start) {
 			if (gap != len)
 				return NULL;
 			break;
 		}
-		if (p < end && *p == '.') {
-			if (len > 12 || (p = read_ip4(start, end, ip + len)) == NULL)
+		if (*p == '.') {
+			if (len > 12 || (p = read_ip4(start, ip + len)) == NULL)
 				return NULL;
 			len += 4;
 			break;
 		}
 		put16(ip + len, group);
 		len += 2;
-		if (p == end || *p != ':' || len == 16)
+		if (*p != ':' || len == 16)
 			break;
-		if (++p < end && *p == ':') {
+		if (*++p == ':') {
 			if (gap >= 0)
 				return NULL;
 			gap = len;
@@ -256,34 +260,59 @@ static char *write_ip6(char *p, const unsigned char *ip)
 
 /* ---- parsing ---- */
 
-static int parse_v1_addresses(struct proxyhdr *hdr, const char *p, const char *end, int family)
+/* Fills *hdr, all else zero, from a block of a family's addresses as PROXY spec 2.2 has
+ * it. Zeros are copied, for gcc makes stores of that, but of a memset of this size
+ * `rep stos`, which takes longer than all the rest. */
+static void fill(struct proxyhdr *hdr, int family, const unsigned char *block)
 {
-	union proxyhdr_addr *addr[2];
+	static const unsigned char zeros[sizeof *hdr] = { 0 };
+
+	memcpy(hdr, zeros, sizeof zeros);
+	hdr->src.sa.sa_family = hdr->dst.sa.sa_family = (sa_family_t)family;
+	if (family == AF_INET) {
+		memcpy(&hdr->src.in.sin_addr, block, 4);
+		memcpy(&hdr->dst.in.sin_addr, block + 4, 4);
+		memcpy(&hdr->src.in.sin_port, block + 8, 2);
+		memcpy(&hdr->dst.in.sin_port, block + 10, 2);
+	} else if (family == AF_INET6) {
+		memcpy(&hdr->src.in6.sin6_addr, block, 16);
+		memcpy(&hdr->dst.in6.sin6_addr, block + 16, 16);
+		memcpy(&hdr->src.in6.sin6_port, block + 32, 2);
+		memcpy(&hdr->dst.in6.sin6_port, block + 34, 2);
+	} else if (family == AF_UNIX) {
+		/* sun_path has 108 bytes on Linux, fewer elsewhere */
+		size_t len = min(sizeof hdr->src.un.sun_path, UNIX_LEN);
+
+		memcpy(hdr->src.un.sun_path, block, len);
+		memcpy(hdr->dst.un.sun_path, block + UNIX_LEN, len);
+	}
+}
+
+/* Reads a TCP4 or TCP6 line, from the addresses on, into such a block. Returns the
+ * line's length. */
+static int parse_v1_tcp(unsigned char *block, int family, const char *line, size_t len,
+                        size_t start)
+{
+	char text[PROXYHDR_V1_MAX + 1];
+	const char *p = text + start;
 	unsigned port;
 	int i;
 
-	addr[0] = &hdr->src;
-	addr[1] = &hdr->dst;
+	len = min(len, PROXYHDR_V1_MAX);
+	memcpy(text, line, len);
+	text[len] = '\0';
 	for (i = 0; i < 2; i++) {
-		addr[i]->sa.sa_family = (sa_family_t)family;
-		if (family == AF_INET)
-			p = read_ip4(p, end, (unsigned char *)&addr[i]->in.sin_addr);
-		else
-			p = read_ip6(p, end, addr[i]->in6.sin6_addr.s6_addr);
-		if (p == NULL || p == end || *p++ != ' ')
+		p = family == AF_INET ? read_ip4(p, block) : read_ip6(p, block);
+		if (p == NULL || *p++ != ' ')
 			return PROXYHDR_EADDRESS;
+		block += family == AF_INET ? 4 : 16;
 	}
-	for (i = 0; i < 2; i++) {
-		if (i > 0 && (p == end || *p++ != ' '))
+	for (i = 0; i < 2; i++, block += 2) {
+		if ((p = read_number(p, 65535, &port)) == NULL || *p++ != " \r"[i])
 			return PROXYHDR_EPORT;
-		if ((p = read_number(p, end, 65535, &port)) == NULL)
-			return PROXYHDR_EPORT;
-		if (family == AF_INET)
-			put16((unsigned char *)&addr[i]->in.sin_port, port);
-		else
-			put16((unsigned char *)&addr[i]->in6.sin6_port, port);
+		put16(block, port);
 	}
-	return p == end ? 1 : PROXYHDR_EPORT;
+	return *p == '\n' ? (int)(p + 1 - text) : PROXYHDR_EPORT;
 }
 
 /* The length of the line with its CR LF. PROXY spec 2.1: a CR or LF alone ends
@@ -304,13 +333,14 @@ static int v1_line(const char *line, size_t len, int unknown)
 
 static int parse_v1(struct proxyhdr *hdr, const char *line, size_t len)
 {
-	static const struct { char text[8]; size_t len; int family; } protocols[] = {
+	static const struct { char text[8]; unsigned char len, family; } protocols[] = {
 		{ "TCP4 ", 5, AF_INET },
 		{ "TCP6 ", 5, AF_INET6 },
 		{ "UNKNOWN", 7, AF_UNSPEC }
 	};
 	size_t i, start = sizeof v1_signature - 1, have = len - start;
-	int n, line_len, family;
+	unsigned char block[UNIX_PAIR];
+	int n = 0, family;
 
 	for (i = 0; i < 3; i++)
 		if (memcmp(line + start, protocols[i].text,
@@ -326,20 +356,26 @@ static int parse_v1(struct proxyhdr *hdr, const char *line, size_t len)
 		/* either the line ends here, or it says more behind a space */
 		if (line[start] != '\r')
 			return PROXYHDR_EPROTOCOL;
-		if (have > protocols[i].len + 1 && line[start + 1] != '\n')
+		if (have - 1 > protocols[i].len && line[start + 1] != '\n')
 			return PROXYHDR_ELINE;
 	}
 
-	line_len = v1_line(line, len, family == AF_UNSPEC);
-	if (line_len <= 0)
-		return line_len;
-	hdr->version = 1;
-	hdr->command = PROXYHDR_PROXY;
-	if (family == AF_UNSPEC)
-		return line_len;
-	hdr->transport = PROXYHDR_STREAM;
-	n = parse_v1_addresses(hdr, line + start, line + line_len - 2, family);
-	return n < 0 ? n : line_len;
+	if (family != AF_UNSPEC)
+		n = parse_v1_tcp(block, family, line, len, start);
+	if (n <= 0) {
+		/* not right, or not whole yet: only in a whole line is an address wrong */
+		int line_len = v1_line(line, len, family == AF_UNSPEC);
+
+		if (line_len <= 0 || n == 0)
+			n = line_len;
+	}
+	if (n > 0) {
+		fill(hdr, family, block);
+		hdr->version = 1;
+		hdr->command = PROXYHDR_PROXY;
+		hdr->transport = family == AF_UNSPEC ? PROXYHDR_UNSPEC : PROXYHDR_STREAM;
+	}
+	return n;
 }
 
 /* The bytes that a family's two addresses take. */
@@ -354,28 +390,6 @@ static size_t v2_addresses_len(int family)
 		return UNIX_PAIR;
 	default:
 		return 0;
-	}
-}
-
-static void parse_v2_addresses(struct proxyhdr *hdr, const unsigned char *p, int family)
-{
-	hdr->src.sa.sa_family = hdr->dst.sa.sa_family = (sa_family_t)family;
-	if (family == AF_INET) {
-		memcpy(&hdr->src.in.sin_addr, p, 4);
-		memcpy(&hdr->dst.in.sin_addr, p + 4, 4);
-		memcpy(&hdr->src.in.sin_port, p + 8, 2);
-		memcpy(&hdr->dst.in.sin_port, p + 10, 2);
-	} else if (family == AF_INET6) {
-		memcpy(&hdr->src.in6.sin6_addr, p, 16);
-		memcpy(&hdr->dst.in6.sin6_addr, p + 16, 16);
-		memcpy(&hdr->src.in6.sin6_port, p + 32, 2);
-		memcpy(&hdr->dst.in6.sin6_port, p + 34, 2);
-	} else {
-		/* sun_path has 108 bytes on Linux, fewer elsewhere */
-		size_t len = min(sizeof hdr->src.un.sun_path, UNIX_LEN);
-
-		memcpy(hdr->src.un.sun_path, p, len);
-		memcpy(hdr->dst.un.sun_path, p + UNIX_LEN, len);
 	}
 }
 
@@ -448,12 +462,12 @@ static int parse_v2(struct proxyhdr *hdr, const unsigned char *buf, size_t len)
 		tlvs = total;
 	if ((n = check_tlvs(buf, tlvs, total)) < 0)
 		return n;
+	if (command == PROXYHDR_LOCAL || family == 0 || transport == 0)
+		family = transport = 0;
+	fill(hdr, families[family], buf + PROXYHDR_V2_FIXED);
 	hdr->version = 2;
-	hdr->command = command == PROXYHDR_LOCAL ? PROXYHDR_LOCAL : PROXYHDR_PROXY;
-	if (command == PROXYHDR_PROXY && family > 0 && transport > 0) {
-		hdr->transport = transport == PROXYHDR_STREAM ? PROXYHDR_STREAM : PROXYHDR_DGRAM;
-		parse_v2_addresses(hdr, buf + PROXYHDR_V2_FIXED, families[family]);
-	}
+	hdr->command = (enum proxyhdr_command)command;
+	hdr->transport = (enum proxyhdr_transport)transport;
 	hdr->tlvs = buf + tlvs;
 	hdr->tlvs_len = total - tlvs;
 	return (int)total;
@@ -461,22 +475,16 @@ static int parse_v2(struct proxyhdr *hdr, const unsigned char *buf, size_t len)
 
 int proxyhdr_parse(struct proxyhdr *hdr, const void *buf, size_t len)
 {
-	struct proxyhdr parsed;
 	size_t v1 = sizeof v1_signature - 1, v2 = sizeof v2_signature;
-	int n;
 
-	memset(&parsed, 0, sizeof parsed);
 	if (len == 0)
 		return 0;
-	if (memcmp(buf, v2_signature, min(len, v2)) == 0)
-		n = len < v2 ? 0 : parse_v2(&parsed, (const unsigned char *)buf, len);
-	else if (memcmp(buf, v1_signature, min(len, v1)) == 0)
-		n = len < v1 ? 0 : parse_v1(&parsed, (const char *)buf, len);
-	else
-		n = PROXYHDR_ENOTPROXY;
-	if (n > 0)
-		*hdr = parsed;
-	return n;
+	if (len >= v2 && memcmp(buf, v2_signature, v2) == 0)
+		return parse_v2(hdr, (const unsigned char *)buf, len);
+	if (len >= v1 && memcmp(buf, v1_signature, v1) == 0)
+		return parse_v1(hdr, (const char *)buf, len);
+	return (len < v2 && memcmp(buf, v2_signature, len) == 0) ||
+	       (len < v1 && memcmp(buf, v1_signature, len) == 0) ? 0 : PROXYHDR_ENOTPROXY;
 }
 
 int proxyhdr_next_tlv(struct proxyhdr_tlv *tlv, const void *tlvs, size_t len)
