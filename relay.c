@@ -30,6 +30,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <syslog.h>
 #include <time.h>
@@ -37,7 +38,18 @@
 
 #define VERSION "0.1.0"
 
-enum { BUFFER_SIZE = 256 * 1024 };
+/* What Linux has and POSIX has not; -DPORTABLE does without. */
+#if defined __linux__ && !defined PORTABLE
+#define LINUX
+#endif
+
+/* A read that brings so many bytes belongs to a bulk flow; -DBULK=1: all do. */
+#ifndef BULK
+#define BULK (64 * 1024)
+#endif
+
+enum { BUFFER_SIZE = 256 * 1024, PIPE_SIZE = 512 * 1024 };
+enum { PAGE = 4096 };           /* of memory, at least */
 enum { AT_ONCE = 50 };          /* milliseconds: longer than to a backend nearby */
 
 /* Exit statuses, after the UCSPI custom: 100 stays wrong until somebody mends
@@ -77,7 +89,13 @@ struct options {
 struct direction {
 	int from, to;
 	unsigned char *buf;                 /* of BUFFER_SIZE bytes */
-	size_t start, end;                  /* read from `from`, not yet written */
+	size_t start;                       /* in buf, of what is held there */
+	size_t held;                        /* bytes read from `from`, not yet written */
+	int pipe[2];                        /* of a bulk flow; -1: none is open */
+	bool piped;                         /* what is held is in the pipe */
+	bool bulk;                          /* the last read was of a bulk flow */
+	bool copies;                        /* there can be no pipe */
+	bool used;                          /* more memory than an idle one needs */
 	size_t header;                      /* of what goes to `to`, not the peer's */
 	unsigned long long bytes;           /* written to `to` */
 	bool ended;                         /* EOF has come in and gone out */
@@ -99,16 +117,23 @@ static struct {
 	const char *text;                   /* the backend, as the command line has it */
 	union proxyhdr_addr backend;        /* where it is connected to */
 	long long started;                  /* milliseconds, with -v */
-} conn = { .ends = { { STDIN_FILENO, STDOUT_FILENO, -1 }, { -1, -1, -1 } } };
+} conn = {
+	.ends = { { STDIN_FILENO, STDOUT_FILENO, -1 }, { -1, -1, -1 } },
+	.directions = { { .pipe = { -1, -1 } }, { .pipe = { -1, -1 } } }
+};
 
 enum { CLIENT, BACKEND };          /* of ends, and of directions by where they come from */
 enum { FROM, TO };
 
+/* Behind all other data, the C library's too, so that what every connection needs
+ * of it is in few pages: each page that is touched costs more than a system call. */
+#define LAST __attribute__((common))
+
 /* The TLVs that relay adds, as a header without addresses, of conn.own_len bytes.
  * Far from PROXYHDR_MAX, so that addresses always fit. */
-static unsigned char own[32 * 1024];
+LAST unsigned char own[32 * 1024];
 
-static unsigned char buffers[2][BUFFER_SIZE];
+LAST unsigned char buffers[2][BUFFER_SIZE];
 
 /* ---- messages ---- */
 
@@ -789,7 +814,7 @@ static void parse_path(struct backend *b)
 {
 	size_t len = strlen(b->text);
 	bool abstract = *b->text == '@';
-#ifdef __linux__
+#ifdef LINUX
 	const bool has_abstract = true;
 #else
 	const bool has_abstract = false;
@@ -1286,6 +1311,110 @@ static void half_close(int fd)
 	close(fd);
 }
 
+static void close_pipe(struct direction *d)
+{
+	if (d->pipe[0] < 0)
+		return;
+	close(d->pipe[0]);
+	close(d->pipe[1]);
+	d->pipe[0] = d->pipe[1] = -1;
+}
+
+/* The bytes of a bulk flow need not be copied: splice(2) hands them on inside the
+ * kernel, through a pipe that is made only then. It cannot be asked not to wait for
+ * a socket's other side, so both sockets are told to: nobody but relay uses them. */
+static bool open_pipe(struct direction *d)
+{
+	if (d->pipe[0] >= 0 || d->copies)
+		return !d->copies;
+	d->copies = true;
+#ifdef LINUX
+	if (socket_type(d->from) < 0 || socket_type(d->to) < 0 || pipe2(d->pipe, O_CLOEXEC | O_NONBLOCK) < 0)
+		return false;
+	/* pipe(7), pipe-user-pages-soft: a small one is slower than copying */
+	if (fcntl(d->pipe[1], F_SETPIPE_SZ, PIPE_SIZE) < 0) {
+		close_pipe(d);
+		return false;
+	}
+	fcntl(d->from, F_SETFL, fcntl(d->from, F_GETFL) | O_NONBLOCK);
+	fcntl(d->to, F_SETFL, fcntl(d->to, F_GETFL) | O_NONBLOCK);
+	d->copies = false;
+#endif
+	return !d->copies;
+}
+
+/* splice(2), where there can be a pipe. */
+static ssize_t hand_on(int from, int to, size_t size)
+{
+#ifdef LINUX
+	return splice(from, NULL, to, NULL, size, SPLICE_F_NONBLOCK);
+#else
+	(void)from, (void)to, (void)size;
+	errno = ENOSYS;
+	return -1;
+#endif
+}
+
+/* Reads into the pipe, as read(2) does; but 0 where read has more to tell: splice
+ * stops at the end and at an urgent byte alike. */
+static ssize_t take_piped(struct direction *d)
+{
+	ssize_t n = hand_on(d->from, d->pipe[1], PIPE_SIZE);
+
+	if (n >= 0 || errno == EAGAIN)
+		return n > 0 ? n : 0;
+	d->copies = errno == EINVAL || errno == ENOSYS || errno == EPERM;
+	return d->copies ? 0 : n;       /* not this socket, or not in this sandbox */
+}
+
+/* Reads what there is, as read(2) does. The one place where the path is chosen: by
+ * what the last read has brought. */
+static ssize_t take(struct direction *d)
+{
+	ssize_t n = d->bulk && open_pipe(d) ? take_piped(d) : 0;
+
+	d->piped = n > 0;
+	if (n == 0) {
+		n = get(d->from, d->buf, BUFFER_SIZE);
+		d->start = 0;
+	}
+	d->held = n > 0 ? (size_t)n : 0;
+	d->bulk = n >= BULK;
+	return n;
+}
+
+/* Writes what is held, as write(2) does. */
+static ssize_t give(struct direction *d)
+{
+	ssize_t n = d->piped ? hand_on(d->pipe[0], d->to, d->held) :
+	            put(d->to, d->buf + d->start, d->held);
+
+	if (n <= 0)
+		return n;
+	if (!d->piped)
+		d->start += (size_t)n;
+	d->held -= (size_t)n;
+	d->bytes += (size_t)n;
+	d->used |= d->piped || d->start > PAGE;
+	return n;
+}
+
+/* Gives back what only a busy connection needs. */
+static void give_back(struct direction *d)
+{
+	d->used = false;
+	if (d->held > 0)
+		return;
+	close_pipe(d);
+#ifdef LINUX
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	uintptr_t start = ((uintptr_t)d->buf + page - 1) / page * page;
+	uintptr_t end = (uintptr_t)(d->buf + BUFFER_SIZE) / page * page;
+
+	madvise((void *)start, end - start, MADV_DONTNEED);
+#endif
+}
+
 enum outcome { MOVED, NOT_NOW, READ_FAILED, WRITE_FAILED };
 
 static enum outcome failed(enum outcome outcome)
@@ -1294,13 +1423,13 @@ static enum outcome failed(enum outcome outcome)
 }
 
 /* Moves what can be moved without waiting. Reads only when all that was read
- * before is written: the buffer is the whole of what relay holds back. */
+ * before is written: relay holds back no more than one read brings. */
 static enum outcome move(struct direction *d)
 {
 	ssize_t n;
 
-	if (d->start == d->end) {
-		n = get(d->from, d->buf, BUFFER_SIZE);
+	if (d->held == 0) {
+		n = take(d);
 		if (n < 0)
 			return failed(READ_FAILED);
 		if (n == 0) {
@@ -1308,15 +1437,9 @@ static enum outcome move(struct direction *d)
 			d->ended = true;
 			return MOVED;
 		}
-		d->start = 0;
-		d->end = (size_t)n;
 	}
-	n = put(d->to, d->buf + d->start, d->end - d->start);
-	if (n < 0)
-		return failed(WRITE_FAILED);
-	d->start += (size_t)n;
-	d->bytes += (size_t)n;
-	return MOVED;
+	n = give(d);
+	return n < 0 ? failed(WRITE_FAILED) : MOVED;
 }
 
 /* An end that takes no more bytes may have said why before: that is passed on,
@@ -1327,7 +1450,7 @@ static void drain(struct direction *d)
 	unsigned long long last;
 
 	ioctl(d->from, FIONREAD, &waiting);
-	last = d->bytes + (d->end - d->start) + (unsigned)waiting;
+	last = d->bytes + d->held + (unsigned)waiting;
 	while (!d->ended && d->bytes < last && move(d) == MOVED)
 		;
 }
@@ -1367,7 +1490,7 @@ static void read_header(const struct end *client, struct direction *d)
 	if (n < 0)
 		fail(EXIT_REFUSED, "refused: no valid PROXY header: %s", proxyhdr_strerror(n));
 	d->start = (size_t)n + PROXYHDR_MAX;
-	d->end = len + PROXYHDR_MAX;
+	d->held = len - (size_t)n;
 }
 
 /* PROXY spec 2: whoever may write a header may claim any address, so it is known
@@ -1608,9 +1731,10 @@ static void write_header(struct direction *d)
 	if (n < 0)
 		fail(EXIT_SYSTEM, "header: %s", proxyhdr_strerror(n));
 	d->header = (size_t)n;
-	if (d->start == d->end)
-		d->start = d->end = (size_t)n;
+	if (d->held == 0)
+		d->start = (size_t)n;
 	d->start -= (size_t)n;
+	d->held += (size_t)n;
 	memmove(d->buf + d->start, d->buf, (size_t)n);
 }
 
@@ -1742,8 +1866,9 @@ static struct {
 	int used;                           /* of targets: more were never needed */
 	struct pollfd p[1 + ATTEMPTS];      /* the client's, then the attempts' */
 	struct attempt attempts[ATTEMPTS];
-	struct target targets[ATTEMPTS];
 } race;
+
+LAST struct target targets[ATTEMPTS];
 
 enum progress { STARTED, CONNECTED, FAILED, NONE_LEFT };
 
@@ -1858,7 +1983,7 @@ static int start_lookup(struct attempt *a)
 /* ip(7), IP_TRANSPARENT: the socket may have an address that is not this machine's. */
 static void allow_any_address(int fd, int family)
 {
-#ifdef __linux__
+#ifdef LINUX
 	int on = 1, level = family == AF_INET ? IPPROTO_IP : IPPROTO_IPV6;
 	int name = family == AF_INET ? IP_TRANSPARENT : IPV6_TRANSPARENT;
 
@@ -1879,7 +2004,7 @@ static void bind_source(int fd, const struct addrinfo *to)
 		return;
 	if (conn.options.bind_client)
 		allow_any_address(fd, to->ai_family);
-#ifdef __linux__
+#ifdef LINUX
 	/* ip(7): choose the port at connect, by both ends: more to choose from */
 	int on = 1;
 
@@ -2022,7 +2147,7 @@ static enum progress win(int i)
 	for (j = 0; j < race.count; j++)
 		if (j != i)
 			close(race.p[1 + j].fd);
-	for (t = race.targets; t < race.targets + race.used; t++)
+	for (t = targets; t < targets + race.used; t++)
 		if (t->rank < won->target->rank && t->under_way > 0)
 			log_skipped(t, "no answer yet, another backend was faster");
 	conn.text = won->target->backend.text;
@@ -2096,7 +2221,7 @@ static struct target *next_target(long long ms)
 {
 	struct target *t, *found = NULL, *unused = NULL;
 
-	for (t = race.targets; t < race.targets + race.used; t++) {
+	for (t = targets; t < targets + race.used; t++) {
 		if (t->next != NULL && (found == NULL || t->rank < found->rank))
 			found = t;
 		if (t->next == NULL && t->under_way == 0 && unused == NULL)
@@ -2105,7 +2230,7 @@ static struct target *next_target(long long ms)
 	if (found != NULL || race.next == race.end)
 		return found;
 	if (unused == NULL)
-		unused = &race.targets[race.used++];
+		unused = &targets[race.used++];
 	parse_backend(&unused->backend, race.next->text);
 	unused->rank = race.next++->rank;
 	unused->deadline = ms + conn.options.timeout;
@@ -2168,8 +2293,10 @@ static bool connect_any(const struct choice *list, int count, struct end *won)
 	long long ms = 0, due = 0;
 	int i;
 
-	if (race.won != NULL)
-		memset(&race, 0, sizeof race);  /* the next one of --check */
+	if (race.won != NULL) {         /* the next one of --check */
+		memset(targets, 0, (size_t)race.used * sizeof *targets);
+		memset(&race, 0, sizeof race);
+	}
 	race.next = list;
 	race.end = list + count;
 	race.won = won;
@@ -2201,7 +2328,7 @@ static void connect_backend(struct end *backend)
 	if (connect_any(order_backends(o), o->count, backend))
 		return;
 	if (o->count == 1)
-		fail(EXIT_SYSTEM, "%s", race.targets[0].why);
+		fail(EXIT_SYSTEM, "%s", targets[0].why);
 	fail(EXIT_SYSTEM, "none of the %d backends takes the connection", o->count);
 }
 
@@ -2309,7 +2436,7 @@ static void report_check(const char *text, long long ms, const char *ended, cons
 		return;
 	add(&line, why == NULL ? "ok" : "failed");
 	add_pair(&line, "backend", text);
-	if (ended != NULL && race.targets[0].backend.host[0] != '\0')
+	if (ended != NULL && targets[0].backend.host[0] != '\0')
 		add_address(&line, "address", &conn.backend);
 	add(&line, " connect_ms=%lld", ms);
 	if (ended != NULL)
@@ -2331,7 +2458,7 @@ static bool check(const struct choice *backend)
 	long long start = now(), ms;
 
 	if (!connect_any(backend, 1, &end)) {
-		report_check(backend->text, now() - start, NULL, NULL, race.targets[0].why);
+		report_check(backend->text, now() - start, NULL, NULL, targets[0].why);
 		return false;
 	}
 	ms = now() - start;
@@ -2373,7 +2500,7 @@ static int check_all(const struct options *o)
  * POLLHUP: that for ever, so after the first time that one is left out (S5). */
 static void watch(struct pollfd p[2], const struct direction *d)
 {
-	bool writes = d->start != d->end;
+	bool writes = d->held > 0;
 	int k;
 
 	p[FROM] = (struct pollfd){ d->from, writes ? 0 : POLLIN, 0 };
@@ -2388,7 +2515,7 @@ static void watch(struct pollfd p[2], const struct direction *d)
 static enum ending advance(struct pollfd p[2][2], struct direction d[2], int i)
 {
 	static const enum ending reset[2] = { CLIENT_RESET, BACKEND_RESET };
-	bool writes = d[i].start != d[i].end;
+	bool writes = d[i].held > 0;
 	const struct pollfd *asked = &p[i][writes], *other = &p[i][!writes];
 
 	switch (asked->revents != 0 ? move(&d[i]) : NOT_NOW) {
@@ -2422,18 +2549,20 @@ static bool is_done(const struct direction d[2])
 
 	for (i = 0; i < 2; i++)
 		over[i] = d[i].ended ||
-		          (d[!i].ended && d[i].hung_up[TO] && d[i].start == d[i].end);
+		          (d[!i].ended && d[i].hung_up[TO] && d[i].held == 0);
 	return over[0] && over[1];
 }
+
+enum { REST = 1000 };           /* milliseconds without a byte, until memory is given back */
 
 static enum ending relay(struct direction d[2])
 {
 	struct pollfd p[2][2];
-	bool limited = conn.options.idle > 0;
+	bool limited = conn.options.idle > 0, rests;
 	unsigned long long moved = ULLONG_MAX;
 	long long last_moved = 0;
 	enum ending ending = NOT_YET;
-	int i;
+	int i, ms;
 
 	while (ending == NOT_YET) {
 		if (limited && moved != d[0].bytes + d[1].bytes) {
@@ -2442,8 +2571,15 @@ static enum ending relay(struct direction d[2])
 		}
 		watch(p[0], &d[0]);
 		watch(p[1], &d[1]);
-		if (wait_for(&p[0][0], 4, limited ? time_left(last_moved + conn.options.idle) : -1) == 0)
-			return IDLE;
+		ms = limited ? time_left(last_moved + conn.options.idle) : -1;
+		rests = (d[0].used || d[1].used) && (ms < 0 || ms > REST);
+		if (wait_for(&p[0][0], 4, rests ? REST : ms) == 0) {
+			if (!rests)
+				return IDLE;
+			give_back(&d[0]);
+			give_back(&d[1]);
+			continue;
+		}
 		for (i = 0; i < 2 && ending == NOT_YET; i++)
 			ending = advance(p, d, i);
 		if (ending == NOT_YET && is_done(d))
@@ -2476,7 +2612,7 @@ int main(int argc, char **argv)
 	up->to = backend->out;
 	down->from = backend->in;
 	down->to = client->out;
-	if (up->start != up->end)
+	if (up->held > 0)
 		move(up);               /* S1: at once, and before the client is asked for more */
 	signal(SIGPIPE, SIG_IGN);       /* of the client's pipes: sockets are told MSG_NOSIGNAL */
 	set_options(client);

@@ -1346,6 +1346,101 @@ def backend_of_another_family(client_kind, backend_kind):
         assert relay.status() == 0
 
 
+# ---- the two paths of the bytes: a buffer, and a pipe for bulk ----
+
+def traced(calls, *inject):
+    """A tracer, and a function that gives the lines it has written."""
+    trace = tempfile.mktemp(dir=DIRECTORY, prefix="strace")
+    tracer = ["strace", "-D", "-qq", "-o", trace, "-e", "trace=" + calls]
+    for what in inject:
+        tracer += ["-e", "inject=" + what]
+
+    def lines():
+        with open(trace, encoding="ascii") as file:
+            return file.read().splitlines()
+
+    return tracer, lines
+
+
+@scenario
+def bulk_goes_through_a_pipe():
+    tracer, lines = traced("splice,recvfrom,pipe2")
+    with Relay(tracer=tracer) as relay:
+        client, backend = relay.connect()
+        for _ in range(100):
+            client.sendall(noise(4096))
+            assert read(backend, 4096) == noise(4096)
+        assert not [line for line in lines() if line.startswith(("splice", "pipe2"))], lines()
+        job = Background(send_all, backend, noise(64 * MIB))
+        assert read(client, 64 * MIB) == noise(64 * MIB)
+        job.result()
+        half_close(client)
+        assert relay.status() == 0
+    assert len([line for line in lines() if line.startswith("pipe2")]) == 1, lines()
+    moved = [int(line.rpartition(" = ")[2]) for line in lines() if re.match(r"splice\([^0].*= \d+$", line)]
+    assert sum(moved) > 32 * MIB, sum(moved)
+
+
+@scenario
+def idle_gives_memory_back():
+    """After a transfer as before it; and it works on."""
+    with Relay() as relay:
+        client, backend = relay.connect()
+
+        def holds():
+            with open(f"/proc/{relay.pid()}/smaps_rollup", encoding="ascii") as file:
+                kib = int(re.search(r"^Anonymous: +(\d+) kB", file.read(), re.M)[1])
+            return kib, len(os.listdir(f"/proc/{relay.pid()}/fd"))
+
+        client.sendall(b"ping")
+        backend.sendall(b"pong")
+        assert read(backend, 4) + read(client, 4) == b"pingpong"
+        wait_until(relay.sleeps)
+        before = holds()
+        for _ in range(2):
+            jobs = [Background(end.sendall, noise(16 * MIB)) for end in (client, backend)]
+            readers = [Background(read, end, 16 * MIB) for end in (client, backend)]
+            for job in jobs:
+                job.result()
+            assert readers[0].result() == readers[1].result() == noise(16 * MIB)
+            assert holds() > before, (holds(), before)
+            wait_until(lambda: holds() <= before, 5)
+        half_close(client)
+        half_close(backend)
+        assert relay.status() == 0
+
+
+@scenario
+def stalled_bulk_keeps_its_bytes():
+    """What relay itself holds, for longer than it takes to give memory back."""
+    with Relay() as relay:
+        client, backend = relay.connect()
+        down, up = fill(backend, client)
+        time.sleep(2)
+        half_close(client)
+        half_close(backend)
+        got = Background(read_to_eof, client)
+        assert read_to_eof(backend) == noise(64 * MIB)[:up]
+        assert got.result() == noise(64 * MIB)[:down]
+        assert relay.status() == 0
+
+
+@scenario
+def pipe_that_cannot_be_had(*inject):
+    """Each system call that the pipe needs is refused, now and then or always."""
+    tracer, lines = traced("splice,pipe2,fcntl", *(what.replace("=", ":error=", 1).replace("/", ":") for what in inject))
+    data = noise(32 * MIB)
+    with Relay(tracer=tracer) as relay:
+        client, backend = relay.connect()
+        jobs = [Background(send_all, end, data) for end in (client, backend)]
+        readers = [Background(read_to_eof, end) for end in (client, backend)]
+        for job in jobs:
+            job.result()
+        assert readers[0].result() == data and readers[1].result() == data
+        assert relay.status() == 0
+    assert any("(INJECTED)" in line for line in lines()), lines()
+
+
 # ---- to run them ----
 
 def run(name, results):

@@ -1,0 +1,53 @@
+#!/usr/bin/env bats
+# Copyright (c) 2026 The relay authors. SPDX-License-Identifier: ISC
+#
+# The paths that the bytes take inside relay: a buffer, and for a bulk flow a pipe.
+# Each test runs scenarios of tests/ends.py. What is promised holds on each path:
+# promises-piped.bats and promises-portable.bats are promises.bats with relay built
+# so that there is no other.
+
+load helper
+
+teardown() {
+    stop_all
+}
+
+holds() {
+    local scenario
+    for scenario; do
+        start ends python3 "$BATS_TEST_DIRNAME/ends.py" "$scenario"
+        WAIT_SECONDS=60 exit_status ends
+    done
+}
+
+@test "bulk goes through a pipe, small messages do not" {
+    holds bulk_goes_through_a_pipe
+}
+
+@test "a connection that is idle again has given back its buffers and its pipes" {
+    holds idle_gives_memory_back
+}
+
+@test "bytes that a stalled connection holds stay where they are" {
+    holds stalled_bulk_keeps_its_bytes
+}
+
+@test "without descriptors for a pipe, bulk is copied" {
+    holds pipe_that_cannot_be_had:pipe2=EMFILE
+}
+
+@test "a user who has used up the room for pipes has bulk copied" {
+    holds pipe_that_cannot_be_had:fcntl=EPERM
+}
+
+@test "a sandbox that forbids splice has bulk copied" {
+    holds pipe_that_cannot_be_had:splice=EPERM pipe_that_cannot_be_had:splice=ENOSYS
+}
+
+@test "a socket that cannot be spliced has its bulk copied" {
+    holds pipe_that_cannot_be_had:splice=EINVAL
+}
+
+@test "a splice that is interrupted, or finds nothing, is no cut" {
+    holds pipe_that_cannot_be_had:splice=EINTR/when=1+3 pipe_that_cannot_be_had:splice=EAGAIN/when=2+3
+}
