@@ -12,13 +12,15 @@ ifeq ($(origin CC),default)
 CC      := $(or $(MUSL),cc)
 endif
 ifeq ($(notdir $(CC)),musl-gcc)
-LINK     = -static -no-pie
+LINK     = -static -no-pie -Wl,--gc-sections,-z,noseparate-code,-z,norelro
 PIE      = -fno-pie
 endif
 
-CFLAGS   = -O2
+CFLAGS   = -Os
+LDFLAGS  = -s
 WARNINGS = -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes
-COMPILE  = $(CC) -std=c11 -D_GNU_SOURCE $(WARNINGS) $(PIE) -pthread $(CPPFLAGS) $(CFLAGS)
+LEAN     = -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables
+COMPILE  = $(CC) -std=c11 -D_GNU_SOURCE $(WARNINGS) $(LEAN) $(PIE) -pthread $(CPPFLAGS) $(CFLAGS)
 
 all: relay
 

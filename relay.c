@@ -125,15 +125,14 @@ static struct {
 enum { CLIENT, BACKEND };          /* of ends, and of directions by where they come from */
 enum { FROM, TO };
 
-/* Behind all other data, the C library's too, so that what every connection needs
- * of it is in few pages: each page that is touched costs more than a system call. */
-#define LAST __attribute__((common))
-
-/* The TLVs that relay adds, as a header without addresses, of conn.own_len bytes.
- * Far from PROXYHDR_MAX, so that addresses always fit. */
-LAST unsigned char own[32 * 1024];
-
-LAST unsigned char buffers[2][BUFFER_SIZE];
+/* What is large. Behind all other data, the C library's too: what every connection
+ * needs is in few pages, and each page that is touched costs more than a system call. */
+__attribute__((common)) struct {
+	unsigned char buffers[2][BUFFER_SIZE];
+	/* The TLVs that relay adds, as a header without addresses, of conn.own_len
+	 * bytes. Far from PROXYHDR_MAX, so that addresses always fit. */
+	unsigned char own[32 * 1024];
+} large;
 
 /* ---- messages ---- */
 
@@ -518,11 +517,11 @@ static void add_own(unsigned type, const void *value, size_t len)
 	int n;
 
 	if (conn.own_len == 0)
-		proxyhdr_build(own, sizeof own, &empty);
-	n = proxyhdr_add_tlv(own, sizeof own, type, value, len);
+		proxyhdr_build(large.own, sizeof large.own, &empty);
+	n = proxyhdr_add_tlv(large.own, sizeof large.own, type, value, len);
 	if (n < 0)
 		fail(EXIT_USAGE, "--tlv: too long: all TLVs together take at most %zu bytes",
-		     sizeof own - PROXYHDR_V2_FIXED);
+		     sizeof large.own - PROXYHDR_V2_FIXED);
 	conn.own_len = (size_t)n;
 }
 
@@ -551,7 +550,7 @@ static bool has_own(unsigned type)
 {
 	struct proxyhdr_tlv tlv;
 
-	return conn.own_len > 0 && find_tlv(&tlv, type, own + PROXYHDR_V2_FIXED,
+	return conn.own_len > 0 && find_tlv(&tlv, type, large.own + PROXYHDR_V2_FIXED,
 	                               conn.own_len - PROXYHDR_V2_FIXED);
 }
 
@@ -1699,7 +1698,7 @@ static int add_tlvs(unsigned char *buf, int n)
 	while (n > 0 && next_tlv(&tlv, &p, &len))
 		if (tlv.type != PROXYHDR_CRC32C && tlv.type != PROXYHDR_NOOP && !has_own(tlv.type))
 			n = proxyhdr_add_tlv(buf, PROXYHDR_MAX, tlv.type, tlv.value, tlv.len);
-	p = own + PROXYHDR_V2_FIXED;
+	p = large.own + PROXYHDR_V2_FIXED;
 	len = conn.own_len > 0 ? conn.own_len - PROXYHDR_V2_FIXED : 0;
 	while (n > 0 && next_tlv(&tlv, &p, &len))
 		n = proxyhdr_add_tlv(buf, PROXYHDR_MAX, tlv.type, tlv.value, tlv.len);
@@ -1866,9 +1865,9 @@ static struct {
 	int used;                           /* of targets: more were never needed */
 	struct pollfd p[1 + ATTEMPTS];      /* the client's, then the attempts' */
 	struct attempt attempts[ATTEMPTS];
+	struct target *targets[ATTEMPTS];
+	struct target first;                /* of them, often the only one */
 } race;
-
-LAST struct target targets[ATTEMPTS];
 
 enum progress { STARTED, CONNECTED, FAILED, NONE_LEFT };
 
@@ -2147,9 +2146,11 @@ static enum progress win(int i)
 	for (j = 0; j < race.count; j++)
 		if (j != i)
 			close(race.p[1 + j].fd);
-	for (t = targets; t < targets + race.used; t++)
+	for (j = 0; j < race.used; j++) {
+		t = race.targets[j];
 		if (t->rank < won->target->rank && t->under_way > 0)
 			log_skipped(t, "no answer yet, another backend was faster");
+	}
 	conn.text = won->target->backend.text;
 	set_backend(won->to);
 	if (won->target->backend.descriptors.in > 0)
@@ -2216,12 +2217,23 @@ static enum progress advance_attempt(int i, long long ms)
 	return end_attempt(i);
 }
 
+static struct target *new_target(void)
+{
+	struct target *t = race.used == 0 ? &race.first : calloc(1, sizeof *t);
+
+	if (t == NULL)
+		fail(EXIT_SYSTEM, "no memory for another backend");
+	return race.targets[race.used++] = t;
+}
+
 /* The backend that is tried already and has more addresses, else the next one. */
 static struct target *next_target(long long ms)
 {
 	struct target *t, *found = NULL, *unused = NULL;
+	int i;
 
-	for (t = targets; t < targets + race.used; t++) {
+	for (i = 0; i < race.used; i++) {
+		t = race.targets[i];
 		if (t->next != NULL && (found == NULL || t->rank < found->rank))
 			found = t;
 		if (t->next == NULL && t->under_way == 0 && unused == NULL)
@@ -2230,7 +2242,7 @@ static struct target *next_target(long long ms)
 	if (found != NULL || race.next == race.end)
 		return found;
 	if (unused == NULL)
-		unused = &targets[race.used++];
+		unused = new_target();
 	parse_backend(&unused->backend, race.next->text);
 	unused->rank = race.next++->rank;
 	unused->deadline = ms + conn.options.timeout;
@@ -2293,10 +2305,8 @@ static bool connect_any(const struct choice *list, int count, struct end *won)
 	long long ms = 0, due = 0;
 	int i;
 
-	if (race.won != NULL) {         /* the next one of --check */
-		memset(targets, 0, (size_t)race.used * sizeof *targets);
-		memset(&race, 0, sizeof race);
-	}
+	if (race.won != NULL)
+		memset(&race, 0, sizeof race);  /* the next one of --check */
 	race.next = list;
 	race.end = list + count;
 	race.won = won;
@@ -2328,7 +2338,7 @@ static void connect_backend(struct end *backend)
 	if (connect_any(order_backends(o), o->count, backend))
 		return;
 	if (o->count == 1)
-		fail(EXIT_SYSTEM, "%s", targets[0].why);
+		fail(EXIT_SYSTEM, "%s", race.first.why);
 	fail(EXIT_SYSTEM, "none of the %d backends takes the connection", o->count);
 }
 
@@ -2391,7 +2401,7 @@ static size_t build_check(unsigned char *buf, int fd)
  * NUL ends a line too. Returns how that ended: a word. */
 static const char *try_header(const struct end *backend, char *answer, size_t size)
 {
-	unsigned char *header = buffers[CLIENT];
+	unsigned char *header = large.buffers[CLIENT];
 	struct pollfd p[2] = { { 0 }, { backend->in, POLLIN, 0 } };
 	size_t len = 0, n = build_check(header, backend->in);
 	bool sent = n == 0 || put(backend->out, header, n) == (ssize_t)n;
@@ -2436,7 +2446,7 @@ static void report_check(const char *text, long long ms, const char *ended, cons
 		return;
 	add(&line, why == NULL ? "ok" : "failed");
 	add_pair(&line, "backend", text);
-	if (ended != NULL && targets[0].backend.host[0] != '\0')
+	if (ended != NULL && race.first.backend.host[0] != '\0')
 		add_address(&line, "address", &conn.backend);
 	add(&line, " connect_ms=%lld", ms);
 	if (ended != NULL)
@@ -2458,7 +2468,7 @@ static bool check(const struct choice *backend)
 	long long start = now(), ms;
 
 	if (!connect_any(backend, 1, &end)) {
-		report_check(backend->text, now() - start, NULL, NULL, targets[0].why);
+		report_check(backend->text, now() - start, NULL, NULL, race.first.why);
 		return false;
 	}
 	ms = now() - start;
@@ -2601,8 +2611,8 @@ int main(int argc, char **argv)
 		conn.started = now();
 		catch_signals();
 	}
-	up->buf = buffers[CLIENT];
-	down->buf = buffers[BACKEND];
+	up->buf = large.buffers[CLIENT];
+	down->buf = large.buffers[BACKEND];
 	find_client(client);
 	if (conn.options.accept_from != NULL)
 		ask_header(client, up);
