@@ -34,10 +34,11 @@ relay.o: relay.c proxyhdr.h Makefile
 proxyhdr.o: proxyhdr.c proxyhdr.h Makefile
 	$(COMPILE) -c -o $@ proxyhdr.c
 
-# For tests/promises.bats: every byte through a pipe, and POSIX alone.
+# Built otherwise, as VARIANT says; for tests/promises.bats with each path of its own:
+# every byte through a pipe, and POSIX alone.
 tests/build/piped/relay:    VARIANT = -DBULK=1
 tests/build/portable/relay: VARIANT = -DPORTABLE
-tests/build/piped/relay tests/build/portable/relay: relay.c proxyhdr.c proxyhdr.h Makefile
+tests/build/%/relay: relay.c proxyhdr.c proxyhdr.h Makefile
 	mkdir -p $(@D)
 	$(COMPILE) $(VARIANT) $(LINK) $(LDFLAGS) -o $@ relay.c proxyhdr.c
 

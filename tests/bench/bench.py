@@ -32,24 +32,26 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.path.join(ROOT, "tests/build/bench")
 RELAY = os.path.join(ROOT, "relay")
-LOAD, FLOOR, STEPS, HEADERS = (os.path.join(BUILD, name) for name in ("load", "floor", "steps", "headers"))
+LOAD, FLOOR, LEAST, STEPS, HEADERS = (
+    os.path.join(BUILD, name) for name in ("load", "floor", "least", "steps", "headers"))
 USER = pwd.getpwuid(os.getuid()).pw_name
 PROXYD = "/lib/systemd/systemd-socket-proxyd"
 
 # How much of everything. seconds: for one measurement of set-up; open_seconds: to
 # open the connections of one step. Those who are too slow do fewer.
 MODES = {
-    "full": dict(rounds=5, at_once=(1, 8, 64), checked=16_000_001, setups=2000, seconds=3, trips=20_000,
-                 stream=1_000_000_000, steps=(10, 100, 1000, 2000, 5000), passing=2000, open_seconds=20,
-                 settle=3, settle_before=15, builds=5_000_000, stepped=True),
+    "full": dict(rounds=5, at_once=(1, 8, 64), checked=16_000_001, setups=4000, seconds=2, trips=20_000,
+                 stream=1_000_000_000, steps=(10, 500, 2000, 5000), passing=2000, open_seconds=10,
+                 settle=4, settle_before=8, builds=2_000_000, stepped=True),
     "quick": dict(rounds=2, at_once=(1, 8, 64), checked=4_000_001, setups=200, seconds=1, trips=2000,
                   stream=128_000_000, steps=(10, 500), passing=500, open_seconds=1,
-                  settle=0.3, settle_before=1, builds=200_000, stepped=False),
+                  settle=2, settle_before=3, builds=200_000, stepped=False),
     "tiny": dict(rounds=1, at_once=(1, 4), checked=200_001, setups=8, seconds=1, trips=20,
                  stream=1_000_000, steps=(2, 5), passing=5, open_seconds=1,
                  settle=0, settle_before=0, builds=1000, stepped=False),
 }
 PASSED = 1_000_000  # bytes, each way, through each idle connection
+REST = 1.2  # seconds, until what is idle counts as idle again
 
 
 class Failed(Exception):
@@ -64,7 +66,7 @@ class Skipped(Exception):
 
 class Peer:
     """name, how it is started, and the header that the backend gets: 0, 1, 2, or h
-    where there is no backend. launched: what a launcher starts for each connection;
+    where there is no backend. only: measured, with what at; None: all. launched: what a launcher starts for each connection;
     whole: no process is there for one connection only; most: how many it can have."""
 
     def __init__(self, name, header, command, launched=None, only=None, needs=(), files=None, whole=False,
@@ -73,8 +75,8 @@ class Peer:
         self.only, self.needs, self.files, self.whole, self.most = only, needs, files or {}, whole, most
         self.port = self.process = None
 
-    def measured(self, what):
-        return self.only is None or what in self.only
+    def measured(self, what, at):
+        return self.only is None or what in self.only or f"{what} {at}" in self.only
 
 
 def tcpserver(port, command):
@@ -130,7 +132,13 @@ def all_peers(backend):
         Peer("direct", "0", None),
         Peer("floor", "h", lambda at: tcpserver(at, [FLOOR]), only=["setup"], needs=["tcpserver"]),
         Peer("floor, holding", "h", lambda at: tcpserver(at, [FLOOR, "hold"]), only=["hold"], needs=["tcpserver"]),
+        Peer("least", "1", lambda at: tcpserver(at, [LEAST, host, port]), launched=[LEAST, host, port],
+             only=["setup"], needs=["tcpserver"]),
     ]
+    for name, directory in BUILDS.items():
+        command = [os.path.join(BUILD, directory, "relay"), "-1", to]
+        peers.append(Peer(name, "1", lambda at, command=command: tcpserver(at, command), launched=command,
+                          only=["setup 1"], needs=["tcpserver"]))
     for name, (header, command, needed) in launched.items():
         peers.append(Peer(name, header, lambda at, command=command: tcpserver(at, command), launched=command,
                           needs=["tcpserver", needed, command[0]]))
@@ -153,6 +161,16 @@ def all_peers(backend):
     ]
     return peers
 
+
+# relay with other flags: see run.sh.
+BUILDS = {
+    "built with -O2": "O2",
+    "built with stack protector": "protector",
+    "built with RELRO, separate code": "relro",
+    "built as static PIE": "pie",
+    "built with glibc, static": "glibc",
+    "built with glibc, Debian's flags": "debian",
+}
 
 PACKAGES = ["ucspi-tcp", "ipsvd", "openbsd-inetd", "s6", "netcat-openbsd", "socat", "ncat", "haproxy", "nginx", "redir", "systemd"]
 
@@ -225,14 +243,17 @@ def is_relay(pid):
 
 
 def available():
-    """KiB."""
+    """KiB: with the free pages that each processor keeps for itself, which MemAvailable
+    leaves out: of them there are the more, the more has been freed just before."""
     with open("/proc/meminfo", encoding="ascii") as info:
-        return int(re.search(r"MemAvailable: +(\d+)", info.read()).group(1))
+        kib = int(re.search(r"MemAvailable: +(\d+)", info.read()).group(1))
+    with open("/proc/zoneinfo", encoding="ascii") as zones:
+        kept = sum(map(int, re.findall(r"^ +count: +(\d+)", zones.read(), re.M)))
+    return kib + kept * os.sysconf("SC_PAGE_SIZE") // 1024
 
 
 def settled(seconds):
-    """The memory available, once it has stopped changing; or after these seconds. What
-    ended processes had comes back bit by bit, in ten seconds after thousands of them."""
+    """The memory available, once it has stopped changing; or after these seconds."""
     deadline, seen = time.monotonic() + seconds, [available()]
     while time.monotonic() < deadline:
         time.sleep(0.3)
@@ -405,7 +426,7 @@ class Bench:
         return f"p50 {p50:.0f} us, p99 {p99:.0f} us, {rate:.0f}/s, n={n}"
 
     def rtt(self, peer, size):
-        """2. One after the other, on ten connections in turn."""
+        """2. One after the other, on forty connections in turn."""
         n, p50, p99, _ = load("rtt", peer.port, size, self.mode["trips"], self.mode["seconds"])
         self.add("rtt_p50", size, peer.name, "us", float(p50))
         self.add("rtt_p99", size, peer.name, "us", float(p99))
@@ -473,6 +494,7 @@ class Bench:
                     break
             if passing and peer.header != "h":
                 order(f"pass {PASSED}")
+                time.sleep(REST)
                 after = (before - settled(self.mode["settle"])) / opened
                 self.add("memory_after", opened, peer.name, "KiB", after)
                 said.append(f"{after:.0f} KiB after {PASSED / 1e6:.0f} MB")
@@ -489,7 +511,7 @@ class Bench:
         for what, at in measures:
             shift = number % len(self.peers)
             for peer in self.peers[shift:] + self.peers[:shift]:
-                if not peer.measured(what):
+                if not peer.measured(what, at):
                     continue
                 if time.monotonic() > deadline:
                     self.say(f"{what} {at}".ljust(16), peer.name.ljust(22), "no time left")
@@ -592,7 +614,8 @@ class Bench:
                             self.failures += 1
                             self.note(f"failed {peer.name}", f"start-up: {reason}")
                             self.say(f"start-up: {peer.name}: FAILED: {reason}")
-                self.add("binary", "file", "relay", "bytes", os.path.getsize(RELAY))
+                for name, path in (("relay", RELAY), *((name, f"{BUILD}/{at}/relay") for name, at in BUILDS.items())):
+                    self.add("binary", "file", name, "bytes", os.path.getsize(path))
             finally:
                 self.stop()
         self.write()
@@ -667,6 +690,8 @@ class Results:
                 "up GB/s", "down", "both, each way", "CPU s/GB up", "down", "idle KiB", "after 1 MB"]
         lines = [head, ["---"] * len(head)]
         for name in self.names:
+            if name.startswith("built "):
+                continue
             header = re.search(r"(v[12]|no) header", self.notes.get(f"check {name}", ""))
             row = [name, header.group(1) if header else ""]
             for key in columns:
@@ -690,13 +715,14 @@ class Results:
     def goals(self):
         """Each as: what, its value, the limit."""
         m = self.median
-        others = [name for name in self.names if not name.startswith(("relay", "direct", "floor"))]
+        others = [name for name in self.names if not name.startswith(("relay", "direct", "floor", "least", "built"))]
 
         def best(pick, *key):
             return pick(m[(*key, name)] for name in others if (*key, name) in m)
 
         yield "set-up / (floor + direct)", m["setup_p50", "1", "relay"] / (
             m["setup_p50", "1", "floor"] + m["setup_p50", "1", "direct"]), "<=", 1.15
+        yield "set-up / the least relay's", m["setup_p50", "1", "relay"] / m["setup_p50", "1", "least"], "<=", 1.05
         yield "set-up / nc's", m["setup_p50", "1", "relay"] / m["setup_p50", "1", "nc.openbsd"], "<=", 1 / 3
         yield "set-up / socat's", m["setup_p50", "1", "relay"] / m["setup_p50", "1", "socat"], "<=", 1 / 5
         yield "set-up, 64 at once / (floor + direct)", m["setup_p50", "64", "relay"] / (
@@ -725,8 +751,19 @@ class Results:
                 times, kind = min(theirs)
                 yield f"{measure}, libproxyprotocol's / proxyhdr's, the least ({kind})", times, ">=", 5
 
+    def builds(self):
+        """What each flag costs, in Markdown."""
+        lines = [["", "set-up p50 µs", "page faults", "KiB"], ["---"] * 4]
+        for name in ("relay", *(name for name in self.names if name.startswith("built "))):
+            keys = ("setup_p50", "1", name), ("faults", "whole", name), ("binary", "file", name)
+            took, faults, size = (self.median.get(key, 0) for key in keys)
+            lines.append([name, f"{took:.0f}", f"{faults:.0f}", f"{size / 1024:.0f}"])
+        return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
     def print(self):
         print(self.table())
+        print()
+        print(self.builds())
         print()
         try:
             for what, value, relation, limit in self.goals():

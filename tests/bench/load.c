@@ -504,15 +504,18 @@ static int ping(int port, size_t size, int n, double seconds, double *took)
 	return done;
 }
 
-/* On ten connections in turn: it matters on which processors they happen to be. */
+/* On forty connections in turn: it matters on which processors they happen to be. */
+enum { RTT_CONNECTIONS = 40 };
+
 static int rtt(int port, int size, int n, int seconds)
 {
 	double *took = calloc((size_t)n, sizeof *took), begun = now();
 	int done = 0;
 	if (took == NULL)
 		err(111, "calloc");
-	for (int i = 0; i < 10; i++)
-		done += ping(port, (size_t)size, n / 10, seconds / 10.0, took + done);
+	for (int i = 0; i < RTT_CONNECTIONS; i++)
+		done += ping(port, (size_t)size, (n + RTT_CONNECTIONS - 1 - i) / RTT_CONNECTIONS,
+		             (double)seconds / RTT_CONNECTIONS, took + done);
 	print_times(took, (size_t)done, now() - begun);
 	return 0;
 }

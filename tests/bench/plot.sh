@@ -16,16 +16,17 @@ temp=$(mktemp -d) || exit 1
 trap 'rm -rf "$temp"' EXIT
 
 # What the bars of one picture need, the best at the top: "NAME" MEDIAN LEAST MOST, and
-# a column that says whose it is: 1 relay's, 2 another's, 3 nobody's (direct, the floor).
+# a column that says whose it is: 1 relay's, 2 another's, 3 nobody's (direct, the floor, the least).
 rows() {
     awk -F '\t' -v measure="$1" -v at="$2" '
-        $1 == measure && $2 == at {
-            whose = /\trelay/ ? 1 : /\t(direct|floor)/ ? 3 : 2
+        $1 == measure && $2 == at && $3 !~ /^built / {
+            whose = /\trelay/ ? 1 : /\t(direct|floor|least)/ ? 3 : 2
             name = $3
             sub(/^(relay|socat|nc.openbsd|ncat|s6-ioconnect)( \(|$)/, "& in tcpserver", name)
             sub(/ \( in tcpserver/, " in tcpserver (", name)
             sub(/^direct/, "no relay", name)
             sub(/^floor(, holding)?/, "launch floor", name)
+            sub(/^least/, "the least relay", name)
             print "\"" name "\"", $5, $6, $7, whose
         }' "$results" | sort -t '"' -k 3,3"$3"
 }

@@ -30,6 +30,34 @@ compile() {
         -I. -o "$build/$program" "tests/bench/$program.c" "$@" || exit 1
 }
 
+# relay built otherwise, to see what each flag costs: built NAME MAKE-ARGUMENT...
+built() {
+    name=$1
+    shift
+    make -s "tests/build/bench/$name/relay" "$@" || exit 1
+}
+
+# As musl-gcc does not: a static program at a random address.
+static_pie() {
+    musl=/usr/lib/$(uname -m)-linux-musl
+    mkdir -p "$build/pie" || exit 1
+    for unit in relay proxyhdr; do
+        musl-gcc -std=c11 -D_GNU_SOURCE -Os -fPIE -ffunction-sections -fdata-sections \
+            -c -o "$build/pie/$unit.o" "$unit.c" || exit 1
+    done
+    gcc -static-pie -nostdlib -s -Wl,--gc-sections -o "$build/pie/relay" "$musl/rcrt1.o" "$musl/crti.o" \
+        "$build/pie/relay.o" "$build/pie/proxyhdr.o" "$musl/libc.a" -lgcc "$musl/crtn.o" || exit 1
+}
+
+built O2 CFLAGS=-O2
+built protector VARIANT=-fstack-protector-strong
+built relro LINK='-static -no-pie -Wl,--gc-sections'
+built glibc CC=gcc LINK=-static 2>/dev/null # ld warns that names need glibc's files
+built debian CC=gcc CFLAGS='-O2 -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE' LDFLAGS='-s -pie -Wl,-z,relro,-z,now'
+static_pie
+musl-gcc -std=c11 -D_GNU_SOURCE -Os -fno-pie -static -no-pie -s -Wl,--gc-sections,-z,noseparate-code,-z,norelro \
+    -I. -o "$build/least" tests/bench/least.c proxyhdr.c || exit 1
+
 compile load -O2 -pthread proxyhdr.c
 compile floor -Os -static -nostdlib -fno-stack-protector -fno-pie -no-pie
 compile steps -O2
