@@ -19,8 +19,9 @@ endif
 CFLAGS   = -Os
 LDFLAGS  = -s
 WARNINGS = -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes
+PROTECT  = -fstack-protector-strong
 LEAN     = -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables
-COMPILE  = $(CC) -std=c11 -D_GNU_SOURCE $(WARNINGS) $(LEAN) $(PIE) -pthread $(CPPFLAGS) $(CFLAGS)
+COMPILE  = $(CC) -std=c11 -D_GNU_SOURCE $(WARNINGS) $(PROTECT) $(LEAN) $(PIE) -pthread $(CPPFLAGS) $(CFLAGS)
 
 all: relay
 

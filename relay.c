@@ -45,10 +45,10 @@
 
 /* A read that brings so many bytes belongs to a bulk flow; -DBULK=1: all do. */
 #ifndef BULK
-#define BULK (64 * 1024)
+#define BULK 65536
 #endif
 
-enum { BUFFER_SIZE = 256 * 1024, PIPE_SIZE = 512 * 1024 };
+enum { BUFFER_SIZE = 256 * 1024, PIPE_SIZE = 1024 * 1024 };
 enum { PAGE = 4096 };           /* of memory, at least */
 enum { AT_ONCE = 50 };          /* milliseconds: longer than to a backend nearby */
 
@@ -947,7 +947,7 @@ static void bad_option(int answer, const struct option *longs, const char *arg)
 /* What goes together, and with the backends. */
 static void check_options(struct options *o)
 {
-	struct backend backend;
+	static struct backend backend;  /* not on the stack, which is one page so */
 	int i;
 
 	if (o->version != 2 && (o->crc32c || o->unique_id || o->ssl || conn.own_len > 0))
@@ -1063,23 +1063,45 @@ static void parse_options(int argc, char **argv, struct options *o)
 	o->quiet = quiet;       /* wrong usage is always told */
 }
 
-/* What a connection needs once it lives; the header does not wait for it. A UNIX
- * socket takes what it knows of these. */
-static void set_options(const struct end *end)
+struct socket_option {
+	int level, name, value;
+};
+
+/* A UNIX socket takes what it knows of them. */
+static void set_options(const struct end *end, const struct socket_option *options, size_t count)
 {
-	static const struct { int level, name, value; } options[] = {
+	size_t i;
+
+	for (i = 0; end->socket >= 0 && i < count; i++)
+		setsockopt(end->socket, options[i].level, options[i].name,
+		           &options[i].value, sizeof options[i].value);
+}
+
+/* What a connection needs once it lives; the header does not wait for it. */
+static void set_lively(void)
+{
+	static const struct socket_option options[] = {
 		{ IPPROTO_TCP, TCP_NODELAY, 1 },        /* S7 */
-		{ SOL_SOCKET, SO_OOBINLINE, 1 },        /* S2: urgent bytes are bytes */
-		{ SOL_SOCKET, SO_KEEPALIVE, 1 },        /* S6: dead after three minutes */
+		{ SOL_SOCKET, SO_OOBINLINE, 1 }         /* S2: urgent bytes are bytes */
+	};
+
+	set_options(&conn.ends[CLIENT], options, sizeof options / sizeof *options);
+	set_options(&conn.ends[BACKEND], options, sizeof options / sizeof *options);
+}
+
+/* S6: a dead peer is found after three minutes. Most connections are over soon: those
+ * that last, or are idle, get it. */
+static void keep_alive(void)
+{
+	static const struct socket_option options[] = {
+		{ SOL_SOCKET, SO_KEEPALIVE, 1 },
 		{ IPPROTO_TCP, TCP_KEEPIDLE, 60 },
 		{ IPPROTO_TCP, TCP_KEEPINTVL, 20 },
 		{ IPPROTO_TCP, TCP_KEEPCNT, 6 }
 	};
-	size_t i;
 
-	for (i = 0; end->socket >= 0 && i < sizeof options / sizeof *options; i++)
-		setsockopt(end->socket, options[i].level, options[i].name,
-		           &options[i].value, sizeof options[i].value);
+	set_options(&conn.ends[CLIENT], options, sizeof options / sizeof *options);
+	set_options(&conn.ends[BACKEND], options, sizeof options / sizeof *options);
 }
 
 /* ---- who is the client ---- */
@@ -1092,10 +1114,11 @@ struct variables {
 /* sd_listen_fds(3): descriptor 3 is the connection. */
 static void take_listen_fd(struct end *client)
 {
-	const char *pid = getenv("LISTEN_PID"), *fds = getenv("LISTEN_FDS");
+	const char *pid = getenv("LISTEN_PID"), *fds;
 	unsigned n;
 
-	if (pid == NULL || fds == NULL || !parse_number(pid, INT_MAX, &n) || (pid_t)n != getpid())
+	if (pid == NULL || !parse_number(pid, INT_MAX, &n) || (pid_t)n != getpid() ||
+	    (fds = getenv("LISTEN_FDS")) == NULL)
 		return;
 	if (strcmp(fds, "1") != 0)
 		fail(EXIT_USAGE, "LISTEN_FDS is %s, not 1: relay takes one connection: "
@@ -1335,6 +1358,7 @@ static bool open_pipe(struct direction *d)
 		close_pipe(d);
 		return false;
 	}
+	signal(SIGPIPE, SIG_IGN);
 	fcntl(d->from, F_SETFL, fcntl(d->from, F_GETFL) | O_NONBLOCK);
 	fcntl(d->to, F_SETFL, fcntl(d->to, F_GETFL) | O_NONBLOCK);
 	d->copies = false;
@@ -1399,17 +1423,18 @@ static ssize_t give(struct direction *d)
 }
 
 /* Gives back what only a busy connection needs. */
-static void give_back(struct direction *d)
+static void give_back(struct direction d[2])
 {
-	d->used = false;
-	if (d->held > 0)
+	d[0].used = d[1].used = false;
+	if (d[0].held > 0 || d[1].held > 0)
 		return;
-	close_pipe(d);
+	close_pipe(&d[0]);
+	close_pipe(&d[1]);
 #ifdef LINUX
-	size_t page = (size_t)sysconf(_SC_PAGESIZE);
-	uintptr_t start = ((uintptr_t)d->buf + page - 1) / page * page;
-	uintptr_t end = (uintptr_t)(d->buf + BUFFER_SIZE) / page * page;
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), start = (uintptr_t)large.buffers;
+	uintptr_t end = (start + sizeof large.buffers) / page * page;
 
+	start = (start + page - 1) / page * page;
 	madvise((void *)start, end - start, MADV_DONTNEED);
 #endif
 }
@@ -2141,13 +2166,13 @@ static enum progress win(int i)
 {
 	const struct attempt *won = &race.attempts[i];
 	int fd = race.p[1 + i].fd, j;
-	struct target *t;
 
 	for (j = 0; j < race.count; j++)
 		if (j != i)
 			close(race.p[1 + j].fd);
 	for (j = 0; j < race.used; j++) {
-		t = race.targets[j];
+		const struct target *t = race.targets[j];
+
 		if (t->rank < won->target->rank && t->under_way > 0)
 			log_skipped(t, "no answer yet, another backend was faster");
 	}
@@ -2520,6 +2545,27 @@ static void watch(struct pollfd p[2], const struct direction *d)
 			p[k].fd = -1;
 }
 
+/* poll(2) for both directions. A socket is in it once, where it can: what is asked of
+ * it as the end to write to, when there is nothing to write, is told with the rest. */
+static int wait_for_both(struct pollfd p[2][2], int ms)
+{
+	bool same[2];
+	int i, n;
+
+	for (i = 0; i < 2; i++) {
+		same[i] = p[i][TO].fd == p[!i][FROM].fd && p[i][TO].events == 0;
+		if (same[i])
+			p[i][TO].fd = -1;
+	}
+	n = wait_for(&p[0][0], 4, ms);
+	for (i = 0; i < 2; i++)
+		if (same[i]) {
+			p[i][TO].fd = p[!i][FROM].fd;
+			p[i][TO].revents = (short)(p[!i][FROM].revents & ~POLLIN);
+		}
+	return n;
+}
+
 /* Does what poll allows in direction i. Returns how that ended the connection,
  * if it did. */
 static enum ending advance(struct pollfd p[2][2], struct direction d[2], int i)
@@ -2563,33 +2609,42 @@ static bool is_done(const struct direction d[2])
 	return over[0] && over[1];
 }
 
-enum { REST = 1000 };           /* milliseconds without a byte, until memory is given back */
+/* Milliseconds without a byte: the connection is idle. So many waits: it lasts. */
+enum { REST = 1000, LASTING = 8 };
 
 static enum ending relay(struct direction d[2])
 {
 	struct pollfd p[2][2];
-	bool limited = conn.options.idle > 0, rests;
+	bool limited = conn.options.idle > 0;
 	unsigned long long moved = ULLONG_MAX;
 	long long last_moved = 0;
 	enum ending ending = NOT_YET;
-	int i, ms;
+	int i, waits = 0;
 
 	while (ending == NOT_YET) {
+		bool rests;
+		int ms = -1;
+
 		if (limited && moved != d[0].bytes + d[1].bytes) {
 			moved = d[0].bytes + d[1].bytes;
 			last_moved = now();
 		}
 		watch(p[0], &d[0]);
 		watch(p[1], &d[1]);
-		ms = limited ? time_left(last_moved + conn.options.idle) : -1;
-		rests = (d[0].used || d[1].used) && (ms < 0 || ms > REST);
-		if (wait_for(&p[0][0], 4, rests ? REST : ms) == 0) {
+		if (limited)
+			ms = time_left(last_moved + conn.options.idle);
+		rests = (waits < LASTING || d[0].used || d[1].used) && (ms < 0 || ms > REST);
+		if (wait_for_both(p, rests ? REST : ms) == 0) {
 			if (!rests)
 				return IDLE;
-			give_back(&d[0]);
-			give_back(&d[1]);
+			if (waits < LASTING)
+				keep_alive();
+			waits = LASTING;
+			give_back(d);
 			continue;
 		}
+		if (waits < LASTING && ++waits == LASTING)
+			keep_alive();
 		for (i = 0; i < 2 && ending == NOT_YET; i++)
 			ending = advance(p, d, i);
 		if (ending == NOT_YET && is_done(d))
@@ -2624,14 +2679,14 @@ int main(int argc, char **argv)
 	down->to = client->out;
 	if (up->held > 0)
 		move(up);               /* S1: at once, and before the client is asked for more */
-	signal(SIGPIPE, SIG_IGN);       /* of the client's pipes: sockets are told MSG_NOSIGNAL */
-	set_options(client);
-	set_options(backend);
+	if (client->out != client->socket)
+		signal(SIGPIPE, SIG_IGN);       /* sockets are told MSG_NOSIGNAL */
+	set_lively();
 	ending = relay(conn.directions);
 	if (ending == DONE) {
 		set_linger(client->socket, false);
 		set_linger(backend->socket, false);
 	}
 	report(ending);
-	return ending == BACKEND_RESET ? EXIT_SYSTEM : 0;
+	_exit(ending == BACKEND_RESET ? EXIT_SYSTEM : 0);       /* stdio has written nothing */
 }

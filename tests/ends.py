@@ -1016,21 +1016,32 @@ def reader_of_a_pipe_gone():
 
 
 @scenario
-def dead_peers_are_asked_for():
-    """SO_KEEPALIVE runs on both sockets, 60 s from now."""
+def dead_peers_are_asked_for(how):
+    """SO_KEEPALIVE runs on both sockets, 60 s from when they are idle, or busy for
+    longer than a short connection is."""
     with Relay() as relay:
         client, backend = relay.connect()
-        client.sendall(b"ping")
-        assert read(backend, 4) == b"ping"
-        wait_until(relay.sleeps)
-        for ours in client, backend:
-            here, there = ours.getpeername(), ours.getsockname()
-            line = subprocess.run(
-                ["ss", "-Htno", "src", "%s:%d" % here, "and", "dst", "%s:%d" % there],
-                stdout=subprocess.PIPE, check=True, text=True).stdout
-            timer = re.search(r"timer:\(keepalive,(?:(\d+)min)?(?:(\d+)sec)?", line)
-            assert timer, line
-            assert 0 < int(timer[1] or 0) * 60 + int(timer[2] or 0) <= 60, line
+
+        def keepalive():
+            for ours in client, backend:
+                here, there = ours.getpeername(), ours.getsockname()
+                line = subprocess.run(
+                    ["ss", "-Htno", "src", "%s:%d" % here, "and", "dst", "%s:%d" % there],
+                    stdout=subprocess.PIPE, check=True, text=True).stdout
+                timer = re.search(r"timer:\(keepalive,(?:(\d+)min)?(?:(\d+)sec)?", line)
+                yield timer and 0 < int(timer[1] or 0) * 60 + int(timer[2] or 0) <= 60
+
+        if how == "busy":
+            begun = time.monotonic()
+            for _ in range(8):
+                client.sendall(b"ping")
+                assert read(backend, 4) == b"ping"
+            wait_until(lambda: all(keepalive()))
+            assert time.monotonic() - begun < 1
+        else:
+            client.sendall(b"ping")
+            assert read(backend, 4) == b"ping"
+            wait_until(lambda: all(keepalive()), 3)
 
 
 @scenario
@@ -1039,11 +1050,15 @@ def options_are_set_on_both_sockets():
     trace = tempfile.mktemp(dir=DIRECTORY, prefix="strace")
     with Relay(tracer=["strace", "-D", "-o", trace, "-e", "trace=setsockopt"]) as relay:
         relay.connect()
-        wait_until(relay.sleeps)
-    found, call = {}, re.compile(r"^setsockopt\((\d+), \w+, (\w+), \[(\d+)\], 4\)\s+= 0$", re.M)
-    with open(trace, encoding="ascii") as file:
-        for fd, name, value in call.findall(file.read()):
-            found.setdefault(fd, {})[name] = int(value)
+
+        def calls():
+            with open(trace, encoding="ascii") as file:
+                return re.findall(r"^setsockopt\((\d+), \w+, (\w+), \[(\d+)\], 4\)\s+= 0$", file.read(), re.M)
+
+        wait_until(lambda: len(calls()) == 12, 5)
+    found = {}
+    for fd, name, value in calls():
+        found.setdefault(fd, {})[name] = int(value)
     assert len(found) == 2 and "0" in found, found
     for options in found.values():
         assert options["TCP_NODELAY"] == options["SO_KEEPALIVE"] == 1, options

@@ -300,7 +300,7 @@ is_over() {
 }
 
 @test "S6: keepalive runs on both sockets" {
-    holds dead_peers_are_asked_for
+    holds dead_peers_are_asked_for:idle dead_peers_are_asked_for:busy
 }
 
 @test "S6 and S7: both sockets get keepalive of three minutes, and TCP_NODELAY" {
