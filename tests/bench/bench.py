@@ -40,13 +40,13 @@ PROXYD = "/lib/systemd/systemd-socket-proxyd"
 # How much of everything. seconds: for one measurement of set-up; open_seconds: to
 # open the connections of one step. Those who are too slow do fewer.
 MODES = {
-    "full": dict(rounds=5, at_once=(1, 8, 64), checked=16_000_001, setups=4000, seconds=2, trips=20_000,
+    "full": dict(crowd=(200, 30_000_000), rounds=5, at_once=(1, 8, 64), checked=16_000_001, setups=4000, seconds=2, trips=20_000,
                  stream=1_000_000_000, steps=(10, 500, 2000, 5000), passing=2000, open_seconds=10,
                  settle=4, settle_before=8, builds=2_000_000, stepped=True),
-    "quick": dict(rounds=2, at_once=(1, 8, 64), checked=4_000_001, setups=200, seconds=1, trips=2000,
+    "quick": dict(crowd=(200, 2_000_000), rounds=2, at_once=(1, 8, 64), checked=4_000_001, setups=200, seconds=1, trips=2000,
                   stream=128_000_000, steps=(10, 500), passing=500, open_seconds=1,
                   settle=2, settle_before=3, builds=200_000, stepped=False),
-    "tiny": dict(rounds=1, at_once=(1, 4), checked=200_001, setups=8, seconds=1, trips=20,
+    "tiny": dict(crowd=(5, 1_000_000), rounds=1, at_once=(1, 4), checked=200_001, setups=8, seconds=1, trips=20,
                  stream=1_000_000, steps=(2, 5), passing=5, open_seconds=1,
                  settle=0, settle_before=0, builds=1000, stepped=False),
 }
@@ -142,7 +142,9 @@ def all_peers(backend):
     for name, (header, command, needed) in launched.items():
         peers.append(Peer(name, header, lambda at, command=command: tcpserver(at, command), launched=command,
                           needs=["tcpserver", needed, command[0]]))
+    copying = [os.path.join(BUILD, "copying/relay"), "-1", to]
     peers += [
+        Peer("relay without splice", "1", lambda at: tcpserver(at, copying), launched=copying, only=["stream"], needs=["tcpserver"]),
         Peer("relay in tcpsvd", "1", lambda at: ["tcpsvd", "-l", "0", "-c", "6000", "-b", "1024", host, str(at), *relay],
              needs=["tcpsvd"]),
         Peer("relay in inetd", "1", lambda at: ["inetd", "-i", "-q", "1024", "inetd.conf"], needs=["inetd"],
@@ -165,7 +167,7 @@ def all_peers(backend):
 # relay with other flags: see run.sh.
 BUILDS = {
     "built with -O2": "O2",
-    "built with stack protector": "protector",
+    "built without stack protector": "unprotected",
     "built with RELRO, separate code": "relro",
     "built as static PIE": "pie",
     "built with glibc, static": "glibc",
@@ -580,6 +582,36 @@ class Bench:
             said += ": " + " ".join(names[1:calls + 1])
         self.say("start-up".ljust(16), peer.name.ljust(22), said)
 
+    def crowd(self, peer):
+        """3, with many at once, of a user without privileges: all of a user's pipes
+        share fs.pipe-user-pages-soft. All of them down, GB/s together."""
+        clients, size = self.mode["crowd"]
+        port, directory = free_port(), tempfile.mkdtemp(dir=self.temp)
+        os.chmod(directory, 0o755)
+        program = shutil.copy(peer.launched[0], directory)
+        launcher = self.spawn("crowd", ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
+                                        *tcpserver(port, [program, *peer.launched[1:]])], directory)
+        wait_until(lambda: listens(port), 10, "tcpserver listens")
+        crowd = [subprocess.Popen([LOAD, "stream", str(port), "down", str(size)], text=True,
+                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(clients)]
+        for client in crowd:
+            client.stdout.readline()
+        before, begun = cpu_seconds(launcher.pid), time.monotonic()
+        for client in crowd:
+            client.stdin.write("\n")
+            client.stdin.flush()
+        for client in crowd:
+            client.stdout.readline()
+        took, used = time.monotonic() - begun, cpu_seconds(launcher.pid) - before
+        for client in crowd:
+            client.stdin.close()
+        if sum(client.wait() for client in crowd):
+            raise Failed("a client of the crowd has failed")
+        self.add("crowd", clients, peer.name, "GB/s", clients * size / took / 1e9)
+        self.add("crowd_cpu", clients, peer.name, "s/GB", used / (clients * size / 1e9))
+        self.say(f"crowd {clients}".ljust(16), peer.name.ljust(22),
+                 f"{clients * size / took / 1e9:.2f} GB/s, {used / (clients * size / 1e9):.2f} CPU seconds a GB")
+
     def headers(self):
         """6. proxyhdr, and libproxyprotocol where run.sh had it: see headers.c."""
         done = subprocess.run([HEADERS, str(self.mode["builds"])], capture_output=True, text=True, check=True)
@@ -601,12 +633,6 @@ class Bench:
                 self.start(self.temp)
                 if not self.peers:
                     return 1
-                for number in range(self.mode["rounds"]):
-                    self.headers()
-                    self.round(number, self.begun + seconds)
-                    self.write()
-                    if time.monotonic() - self.begun > seconds * (number + 1) / (number + 2):
-                        break  # no time for another one
                 for peer in self.peers:
                     if peer.launched and platform.machine() == "x86_64":
                         try:
@@ -617,6 +643,15 @@ class Bench:
                             self.say(f"start-up: {peer.name}: FAILED: {reason}")
                 for name, path in (("relay", RELAY), *((name, f"{BUILD}/{at}/relay") for name, at in BUILDS.items())):
                     self.add("binary", "file", name, "bytes", os.path.getsize(path))
+                for number in range(self.mode["rounds"]):
+                    self.headers()
+                    for peer in self.peers:
+                        if os.geteuid() == 0 and peer.name in ("relay", "relay without splice"):
+                            self.crowd(peer)
+                    self.round(number, self.begun + seconds)
+                    self.write()
+                    if time.monotonic() - self.begun > seconds * (number + 1) / (number + 2):
+                        break  # no time for another one
             finally:
                 self.stop()
         self.write()

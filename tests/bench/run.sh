@@ -50,7 +50,8 @@ static_pie() {
 }
 
 built O2 CFLAGS=-O2
-built protector VARIANT=-fstack-protector-strong
+built unprotected PROTECT=
+built copying VARIANT=-DPORTABLE
 built relro LINK='-static -no-pie -Wl,--gc-sections'
 built glibc CC=gcc LINK=-static 2>/dev/null # ld warns that names need glibc's files
 built debian CC=gcc CFLAGS='-O2 -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE' LDFLAGS='-s -pie -Wl,-z,relro,-z,now'
