@@ -16,8 +16,8 @@ LINK     = -static -no-pie -Wl,--gc-sections,-z,noseparate-code,-z,norelro
 PIE      = -fno-pie
 endif
 
-CFLAGS   = -Os
-LDFLAGS  = -s
+CFLAGS  ?= -Os
+LDFLAGS ?= -s
 WARNINGS = -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes
 PROTECT  = -fstack-protector-strong
 LEAN     = -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables
@@ -37,7 +37,7 @@ proxyhdr.o: proxyhdr.c proxyhdr.h Makefile
 
 # Built otherwise, as VARIANT says; for tests/promises.bats with each path of its own:
 # every byte through a pipe, and POSIX alone.
-tests/build/piped/relay:    VARIANT = -DBULK=1
+tests/build/piped/relay:    VARIANT = -DBULK=0
 tests/build/portable/relay: VARIANT = -DPORTABLE
 tests/build/%/relay: relay.c proxyhdr.c proxyhdr.h Makefile
 	mkdir -p $(@D)

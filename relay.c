@@ -38,12 +38,12 @@
 
 #define VERSION "0.1.0"
 
-/* What Linux has and POSIX has not; -DPORTABLE does without. */
+/* What only Linux has; -DPORTABLE does without. */
 #if defined __linux__ && !defined PORTABLE
 #define LINUX
 #endif
 
-/* A read that brings so many bytes belongs to a bulk flow; -DBULK=1: all do. */
+/* A read that brings so many bytes belongs to a bulk flow; -DBULK=0: all do. */
 #ifndef BULK
 #define BULK 65536
 #endif
@@ -91,10 +91,9 @@ struct direction {
 	unsigned char *buf;                 /* of BUFFER_SIZE bytes */
 	size_t start;                       /* in buf, of what is held there */
 	size_t held;                        /* bytes read from `from`, not yet written */
-	int pipe[2];                        /* of a bulk flow; -1: none is open */
+	enum { SMALL, BULKY, NO_PIPE } flow;    /* as the last read was; or it is copied */
+	int pipe[2];                        /* of a bulky one; -1: none is open */
 	bool piped;                         /* what is held is in the pipe */
-	bool bulk;                          /* the last read was of a bulk flow */
-	bool copies;                        /* there can be no pipe */
 	bool used;                          /* more memory than an idle one needs */
 	size_t header;                      /* of what goes to `to`, not the peer's */
 	unsigned long long bytes;           /* written to `to` */
@@ -119,7 +118,10 @@ static struct {
 	long long started;                  /* milliseconds, with -v */
 } conn = {
 	.ends = { { STDIN_FILENO, STDOUT_FILENO, -1 }, { -1, -1, -1 } },
-	.directions = { { .pipe = { -1, -1 } }, { .pipe = { -1, -1 } } }
+	.directions = {
+		{ .pipe = { -1, -1 }, .flow = BULK == 0 ? BULKY : SMALL },
+		{ .pipe = { -1, -1 }, .flow = BULK == 0 ? BULKY : SMALL }
+	}
 };
 
 enum { CLIENT, BACKEND };          /* of ends, and of directions by where they come from */
@@ -1342,30 +1344,6 @@ static void close_pipe(struct direction *d)
 	d->pipe[0] = d->pipe[1] = -1;
 }
 
-/* The bytes of a bulk flow need not be copied: splice(2) hands them on inside the
- * kernel, through a pipe that is made only then. It cannot be asked not to wait for
- * a socket's other side, so both sockets are told to: nobody but relay uses them. */
-static bool open_pipe(struct direction *d)
-{
-	if (d->pipe[0] >= 0 || d->copies)
-		return !d->copies;
-	d->copies = true;
-#ifdef LINUX
-	if (socket_type(d->from) < 0 || socket_type(d->to) < 0 || pipe2(d->pipe, O_CLOEXEC | O_NONBLOCK) < 0)
-		return false;
-	/* pipe(7), pipe-user-pages-soft: a small one is slower than copying */
-	if (fcntl(d->pipe[1], F_SETPIPE_SZ, PIPE_SIZE) < 0) {
-		close_pipe(d);
-		return false;
-	}
-	signal(SIGPIPE, SIG_IGN);
-	fcntl(d->from, F_SETFL, fcntl(d->from, F_GETFL) | O_NONBLOCK);
-	fcntl(d->to, F_SETFL, fcntl(d->to, F_GETFL) | O_NONBLOCK);
-	d->copies = false;
-#endif
-	return !d->copies;
-}
-
 /* splice(2), where there can be a pipe. */
 static ssize_t hand_on(int from, int to, size_t size)
 {
@@ -1378,23 +1356,48 @@ static ssize_t hand_on(int from, int to, size_t size)
 #endif
 }
 
+/* A pipe for a bulky flow between two sockets. splice cannot be asked not to wait for
+ * a socket's other side, so both sockets are told to: a launcher has handed them over. */
+static bool open_pipe(struct direction *d)
+{
+	if (d->pipe[0] >= 0)
+		return true;
+#ifdef LINUX
+	if (socket_type(d->from) >= 0 && socket_type(d->to) >= 0 &&
+	    pipe2(d->pipe, O_CLOEXEC | O_NONBLOCK) == 0) {
+		/* pipe(7), pipe-user-pages-soft: a small one is slower than copying. A
+		 * splice of nothing fails in a sandbox that forbids it. */
+		if (fcntl(d->pipe[1], F_SETPIPE_SZ, PIPE_SIZE) >= 0 &&
+		    hand_on(d->from, d->pipe[1], 0) == 0 &&
+		    fcntl(d->from, F_SETFL, O_NONBLOCK) == 0 && fcntl(d->to, F_SETFL, O_NONBLOCK) == 0) {
+			signal(SIGPIPE, SIG_IGN);
+			return true;
+		}
+		close_pipe(d);
+	}
+#endif
+	d->flow = NO_PIPE;
+	return false;
+}
+
 /* Reads into the pipe, as read(2) does; but 0 where read has more to tell: splice
  * stops at the end and at an urgent byte alike. */
 static ssize_t take_piped(struct direction *d)
 {
 	ssize_t n = hand_on(d->from, d->pipe[1], PIPE_SIZE);
 
-	if (n >= 0 || errno == EAGAIN)
-		return n > 0 ? n : 0;
-	d->copies = errno == EINVAL || errno == ENOSYS || errno == EPERM;
-	return d->copies ? 0 : n;       /* not this socket, or not in this sandbox */
+	if (n < 0 && errno == EINVAL)   /* not this kind of socket */
+		d->flow = NO_PIPE;
+	else if (n < 0 && errno != EAGAIN)
+		return n;
+	return n > 0 ? n : 0;
 }
 
-/* Reads what there is, as read(2) does. The one place where the path is chosen: by
- * what the last read has brought. */
+/* Reads what there is, as read(2) does. The one place where the path is chosen: the
+ * bytes of a bulky flow are not copied, splice hands them on inside the kernel. */
 static ssize_t take(struct direction *d)
 {
-	ssize_t n = d->bulk && open_pipe(d) ? take_piped(d) : 0;
+	ssize_t n = d->flow == BULKY && open_pipe(d) ? take_piped(d) : 0;
 
 	d->piped = n > 0;
 	if (n == 0) {
@@ -1402,7 +1405,8 @@ static ssize_t take(struct direction *d)
 		d->start = 0;
 	}
 	d->held = n > 0 ? (size_t)n : 0;
-	d->bulk = n >= BULK;
+	if (n > 0 && d->flow != NO_PIPE)
+		d->flow = n >= BULK ? BULKY : SMALL;
 	return n;
 }
 
@@ -1422,14 +1426,17 @@ static ssize_t give(struct direction *d)
 	return n;
 }
 
-/* Gives back what only a busy connection needs. */
+/* Gives back what only a busy connection needs; nothing is held. */
 static void give_back(struct direction d[2])
 {
-	d[0].used = d[1].used = false;
-	if (d[0].held > 0 || d[1].held > 0)
-		return;
-	close_pipe(&d[0]);
-	close_pipe(&d[1]);
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		close_pipe(&d[i]);
+		if (d[i].flow == BULKY)
+			d[i].flow = SMALL;
+		d[i].used = false;
+	}
 #ifdef LINUX
 	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), start = (uintptr_t)large.buffers;
 	uintptr_t end = (start + sizeof large.buffers) / page * page;
@@ -2609,7 +2616,7 @@ static bool is_done(const struct direction d[2])
 	return over[0] && over[1];
 }
 
-/* Milliseconds without a byte: the connection is idle. So many waits: it lasts. */
+/* Milliseconds in which nothing moves: the connection is idle. So many waits: it lasts. */
 enum { REST = 1000, LASTING = 8 };
 
 static enum ending relay(struct direction d[2])
@@ -2622,8 +2629,8 @@ static enum ending relay(struct direction d[2])
 	int i, waits = 0;
 
 	while (ending == NOT_YET) {
-		bool rests;
-		int ms = -1;
+		bool empty = d[0].held == 0 && d[1].held == 0, rests;
+		int first, ms = -1;
 
 		if (limited && moved != d[0].bytes + d[1].bytes) {
 			moved = d[0].bytes + d[1].bytes;
@@ -2633,20 +2640,25 @@ static enum ending relay(struct direction d[2])
 		watch(p[1], &d[1]);
 		if (limited)
 			ms = time_left(last_moved + conn.options.idle);
-		rests = (waits < LASTING || d[0].used || d[1].used) && (ms < 0 || ms > REST);
+		rests = (waits < LASTING || (empty && (d[0].used || d[1].used))) && (ms < 0 || ms > REST);
 		if (wait_for_both(p, rests ? REST : ms) == 0) {
 			if (!rests)
 				return IDLE;
 			if (waits < LASTING)
 				keep_alive();
 			waits = LASTING;
-			give_back(d);
+			if (empty)
+				give_back(d);
 			continue;
 		}
 		if (waits < LASTING && ++waits == LASTING)
 			keep_alive();
+		/* S4: who has something to write goes first. A splice that has written
+		 * some of it, and then met a reset, tells only the former; of the reset
+		 * the next write tells, but the next read tells an end. */
+		first = d[CLIENT].held == 0 && d[BACKEND].held > 0 ? BACKEND : CLIENT;
 		for (i = 0; i < 2 && ending == NOT_YET; i++)
-			ending = advance(p, d, i);
+			ending = advance(p, d, i ^ first);
 		if (ending == NOT_YET && is_done(d))
 			ending = DONE;
 	}
