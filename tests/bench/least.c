@@ -24,13 +24,16 @@ static void set_linger(int fd, int on)
 static void move(struct pollfd *from, int to)
 {
 	static char buf[64 * 1024];
-	ssize_t n = recv(from->fd, buf, sizeof buf, MSG_DONTWAIT);
-	if (n > 0) {
-		send(to, buf, (size_t)n, MSG_NOSIGNAL);
-		return;
+	struct pollfd room = { to, POLLOUT, 0 };
+	ssize_t n = recv(from->fd, buf, sizeof buf, MSG_DONTWAIT), sent;
+	if (n <= 0) {
+		shutdown(to, SHUT_WR);
+		from->fd = -1;
 	}
-	shutdown(to, SHUT_WR);
-	from->fd = -1;
+	for (char *p = buf; n > 0; p += sent, n -= sent)
+		while ((sent = send(to, p, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL)) < 0)
+			if (poll(&room, 1, -1) < 0 || room.revents & POLLERR)
+				return;
 }
 
 int main(int argc, char **argv)
