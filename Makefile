@@ -11,6 +11,8 @@ MUSL    != command -v musl-gcc >/dev/null && echo musl-gcc || true
 ifeq ($(origin CC),default)
 CC      := $(or $(MUSL),cc)
 endif
+# One segment for code and constants, none for RELRO, which musl applies to no static
+# program: each is a page fault more. README.md has what the flags cost.
 ifeq ($(notdir $(CC)),musl-gcc)
 LINK     = -static -no-pie -Wl,--gc-sections,-z,noseparate-code,-z,norelro
 PIE      = -fno-pie

@@ -127,8 +127,9 @@ static struct {
 enum { CLIENT, BACKEND };          /* of ends, and of directions by where they come from */
 enum { FROM, TO };
 
-/* What is large. Behind all other data, the C library's too: what every connection
- * needs is in few pages, and each page that is touched costs more than a system call. */
+/* What is large. GNU ld puts what is common behind all other data, the C library's
+ * too: so what every connection needs is in few pages, and each page that is touched
+ * costs more than a system call. */
 __attribute__((common)) struct {
 	unsigned char buffers[2][BUFFER_SIZE];
 	/* The TLVs that relay adds, as a header without addresses, of conn.own_len
