@@ -24,7 +24,7 @@ bars = 'plot FILE using 2:0:(from):2:($0-0.36):($0+0.36):(color($5)):yticlabels(
     FILE using 4:0:(sprintf(DIGITS, $2)) with labels left offset 0.8,0 font ",12" textcolor rgb "#222222"'
 
 set output "setup.svg"
-set title "Set-up: from connect to the first byte back from the backend (p50)"
+set title "Set-up: from connect to the first byte back (p50)"
 set xlabel "µs, logarithmic: shorter is better"
 set logscale x
 from = 20
@@ -40,6 +40,7 @@ set terminal svg size 1120,520
 set multiplot layout 1,2 title "Throughput of one connection" font ",15"
 set xlabel "GB/s: longer is better"
 from = 0
+set xtics 1
 DIGITS = "%.2f"
 do for [direction in "up down"] {
     set title direction eq "up" ? "up: client to backend" : "down: backend to client"
@@ -54,13 +55,16 @@ unset multiplot
 set output "memory.svg"
 set terminal svg size 1120,520
 set multiplot layout 1,2 title "Memory of an idle connection, the kernel's included, at ".held." connections" font ",15"
-set xlabel "KiB: shorter is better"
+set xlabel "KiB, logarithmic: shorter is better"
+set logscale x
+set xtics autofreq
+from = 2
 DIGITS = "%.0f"
 do for [file in "memory after"] {
     set title file eq "memory" ? "before anything has passed" : "after 1 MB each way"
     FILE = file
     longest = most(FILE)
-    set xrange [0:longest * 1.15]
+    set xrange [from:longest * 4]
     set yrange [-0.6:top(FILE)]
     eval bars
 }
