@@ -31,7 +31,7 @@ import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.path.join(ROOT, "tests/build/bench")
-RELAY = os.path.join(ROOT, "relay")
+RELAY = os.path.join(BUILD, "relay")
 LOAD, FLOOR, LEAST, STEPS, HEADERS = (
     os.path.join(BUILD, name) for name in ("load", "floor", "least", "steps", "headers"))
 USER = pwd.getpwuid(os.getuid()).pw_name

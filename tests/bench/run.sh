@@ -59,6 +59,13 @@ static_pie
 musl-gcc -std=c11 -D_GNU_SOURCE -Os -fno-pie -static -no-pie -s -Wl,--gc-sections,-z,noseparate-code,-z,norelro \
     -I. -o "$build/least" tests/bench/least.c proxyhdr.c || exit 1
 
+# As installed: a file that was copied lies in larger pieces of the page cache than what
+# the linker has left, and starts faster.
+install -m 755 relay "$build/relay" || exit 1
+for program in "$build"/least "$build"/*/relay; do
+    install -m 755 "$program" "$program.copy" && mv "$program.copy" "$program" || exit 1
+done
+
 compile load -O2 -pthread proxyhdr.c
 compile floor -Os -static -nostdlib -fno-stack-protector -fno-pie -no-pie
 compile steps -O2
