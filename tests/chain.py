@@ -6,7 +6,8 @@ chain.py [--tls] PORT BACKEND-PORT
     Is the backend at 127.0.0.1:BACKEND-PORT, and for each scenario a client of
     127.0.0.1:PORT, all at the same time. The version 1 header must name that very
     client. Prints a line for each: what the backend has read and how that ended,
-    then the client. An end is eof, reset, or open: nothing, for 4 seconds.
+    then the client. An end is eof, reset, or open: nothing, for 4 seconds. With
+    --tls the client's eof is what TLS says; that of TCP may come later.
 
     late-answer    the client asks and ends; a second later the backend answers, and ends
     late-words     the backend greets and ends; a second later the client speaks, and ends
@@ -33,7 +34,9 @@ def half_close(end):
     if not isinstance(end, ssl.SSLSocket):
         end.shutdown(socket.SHUT_WR)
         return
-    end.setblocking(False)      # to say it, not to wait for the other's word
+    # To say it, not to wait for the other's word; but if that is there, unwrap takes
+    # it, and from then on end reads TCP's bytes and TCP's end.
+    end.setblocking(False)
     with contextlib.suppress(ssl.SSLWantReadError):
         end.unwrap()
     end.settimeout(PATIENCE)
@@ -46,6 +49,8 @@ def reset(end):
 
 def read_to_end(end):
     """What comes, and how it ends, as text."""
+    if isinstance(end, ssl.SSLSocket) and not end.version():
+        return "eof"        # half_close has read it
     data = b""
     try:
         while more := end.recv(65536):
