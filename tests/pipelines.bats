@@ -376,6 +376,42 @@ client-reset: backend question eof, client -
 backend-reset: backend -, client greeting eof"
 }
 
+# overlap: a client whose handshake is under way while another is handed to relay. Prints
+# how TCP ends for it when TLS has: with the other's connection open, and then over.
+overlap() {
+    python3 - "$port" "$backend" <<'PYTHON'
+import socket, ssl, sys
+tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
+backend = socket.create_server(("127.0.0.1", int(sys.argv[2])))
+backend.settimeout(10)
+
+def call():
+    return socket.create_connection(("127.0.0.1", int(sys.argv[1])), 10)
+
+first = call()
+second = tls.wrap_socket(call())    # accepted after the first
+ends = [backend.accept()]           # so a relay has been started
+first = tls.wrap_socket(first)
+ends.append(backend.accept())
+first = first.unwrap()              # TLS has ended both ways
+first.settimeout(2)
+try:
+    print("first", first.recv(1))
+except TimeoutError:
+    print("first open")
+second.unwrap()
+first.settimeout(10)
+print("then", first.recv(1) or "eof")
+PYTHON
+}
+
+@test "tls-ncat: the relay of another client may hold a connection open, as the example says" {
+    chain tls-ncat
+    run overlap
+    assert_output $'first open\nthen eof'
+}
+
 # stunnel gives its program a connection of its own, from 127.0.0.1 to 127.0.0.1:
 # nothing that relay asks tells the two apart from a client and a server. So there
 # is no example for it, but a word in tls-socat.sh.
