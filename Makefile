@@ -16,6 +16,7 @@ endif
 ifeq ($(notdir $(CC)),musl-gcc)
 LINK     = -static -no-pie -Wl,--gc-sections,-z,noseparate-code,-z,norelro
 PIE      = -fno-pie
+KERNEL  != echo -idirafter /usr/include -idirafter /usr/include/$$($(CC) -print-multiarch)
 endif
 
 CFLAGS  ?= -Os
@@ -23,7 +24,7 @@ LDFLAGS ?= -s
 WARNINGS = -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes
 PROTECT  = -fstack-protector-strong
 LEAN     = -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables
-COMPILE  = $(CC) -std=c11 -D_GNU_SOURCE $(WARNINGS) $(PROTECT) $(LEAN) $(PIE) -pthread $(CPPFLAGS) $(CFLAGS)
+COMPILE  = $(CC) -std=c11 -D_GNU_SOURCE $(WARNINGS) $(PROTECT) $(LEAN) $(PIE) $(KERNEL) -pthread $(CPPFLAGS) $(CFLAGS)
 
 all: relay
 

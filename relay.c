@@ -32,6 +32,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <syslog.h>
 #include <time.h>
 #include <unistd.h>
@@ -41,6 +42,11 @@
 /* What only Linux has; -DPORTABLE does without. */
 #if defined __linux__ && !defined PORTABLE
 #define LINUX
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #endif
 
 /* A read that brings so many bytes belongs to a bulk flow; -DBULK=0: all do. */
@@ -273,6 +279,29 @@ static enum log_target log_target(void)
 	return target;
 }
 
+/* -1: not open yet; NEVER: the sandbox does not let it be opened any more. */
+static int syslog_socket = -1;
+enum { NEVER = -2 };
+
+static void open_syslog(void)
+{
+	if (syslog_socket == -1)
+		syslog_socket = socket(AF_UNIX, SOCK_DGRAM, 0);
+}
+
+/* What syslog(3) does, but that waits for a log that is full, and connects anew to one
+ * that was restarted, which the sandbox forbids. */
+static void send_to_syslog(int priority, const char *text)
+{
+	const struct sockaddr_un log = { .sun_family = AF_UNIX, .sun_path = _PATH_LOG };
+	struct line line = { .len = 0 };
+
+	open_syslog();
+	add(&line, "<%d>relay[%ld]: %s", LOG_DAEMON | priority, (long)getpid(), text);
+	sendto(syslog_socket, line.text, line.len, MSG_DONTWAIT | MSG_NOSIGNAL,
+	       (const struct sockaddr *)&log, sizeof log);
+}
+
 /* One write, so that the lines of many processes do not mix. */
 static void emit(int priority, const struct line *line)
 {
@@ -287,8 +316,7 @@ static void emit(int priority, const struct line *line)
 		if (write(STDERR_FILENO, out.text, out.len) >= 0)
 			return;
 	}
-	openlog("relay", LOG_PID, LOG_DAEMON);
-	syslog(LOG_DAEMON | priority, "%s", line->text);
+	send_to_syslog(priority, line->text);
 }
 
 static void add_connection(struct line *line)
@@ -471,7 +499,7 @@ static int wait_for(struct pollfd *p, nfds_t count, int ms)
 			report(SIGNAL);
 			signal(caught, SIG_DFL);
 			sigprocmask(SIG_SETMASK, &unblocked, NULL);
-			raise(caught);
+			kill(getpid(), caught);
 		}
 	}
 	return n;
@@ -1331,8 +1359,8 @@ static void half_close(int fd)
 {
 	if (shutdown(fd, SHUT_WR) == 0 || errno != ENOTSOCK)
 		return;
-	if (log_target() == SYSLOG)
-		nullify_stderr();       /* it may be the client's on 2 as well */
+	if (log_target() == SYSLOG)     /* it may be the client's on 2 as well */
+		dup2(syslog_socket, STDERR_FILENO);
 	close(fd);
 }
 
@@ -2666,6 +2694,111 @@ static enum ending relay(struct direction d[2])
 	return ending;
 }
 
+/* ---- the sandbox ---- */
+
+#ifdef NO_SANDBOX
+#elif defined LINUX && defined __x86_64__
+#define ARCH AUDIT_ARCH_X86_64
+#elif defined LINUX && defined __aarch64__
+#define ARCH AUDIT_ARCH_AARCH64
+#elif defined LINUX && defined __riscv && __riscv_xlen == 64
+#define ARCH AUDIT_ARCH_RISCV64
+#endif
+
+#ifdef ARCH
+static pthread_t main_thread;
+
+/* A forbidden system call: whoever made relay try it is not served any longer. A
+ * look-up that nobody waits for any more (start_lookup) comes to one too: it stays here. */
+static void forbidden(int sig, siginfo_t *info, void *context)
+{
+	(void)sig, (void)context;
+	if (pthread_equal(pthread_self(), main_thread))
+		fail(EXIT_SYSTEM, "the sandbox forbids system call %d: please report this", info->si_syscall);
+	for (;;)
+		poll(NULL, 0, -1);
+}
+
+#define LOAD(field)         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, field))
+#define UNLESS(value, skip) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, 0, skip)
+#define RETURN(what)        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_##what)
+
+/* seccomp(2): this process moves bytes, waits, logs and ends, and nothing else from
+ * here on. The filter is a set of bits: its price is that it is compiled, and a list of
+ * comparisons is longer. A kernel or an emulator without seccomp does without. */
+static void allow_only_relaying(void)
+{
+	static const uint16_t calls[] = {
+		SYS_recvfrom, SYS_sendto, SYS_read, SYS_write, SYS_splice, SYS_pipe2, SYS_fcntl,
+		SYS_shutdown, SYS_close, SYS_dup3, SYS_setsockopt, SYS_getsockopt, SYS_madvise,
+		SYS_ppoll, SYS_restart_syscall, SYS_clock_gettime, SYS_getpid,
+		SYS_rt_sigaction, SYS_rt_sigprocmask, SYS_rt_sigpending, SYS_rt_sigreturn,
+#ifdef SYS_poll
+		SYS_poll, SYS_dup2,
+#endif
+		SYS_exit_group, SYS_exit, SYS_munmap, SYS_futex, SYS_set_robust_list
+	};
+	const struct sock_filter head[] = {
+		LOAD(arch), UNLESS(ARCH, 1), BPF_STMT(BPF_JMP | BPF_JA, 1), RETURN(KILL_PROCESS), LOAD(nr),
+		UNLESS(UINT32_MAX, 1), RETURN(ALLOW),   /* ptrace(2) has put -1 there: no call */
+		UNLESS(SYS_ioctl, 4), LOAD(args[1]), UNLESS(FIONREAD, 1), RETURN(ALLOW), RETURN(TRAP),
+		UNLESS(SYS_kill, 4), LOAD(args[0]), UNLESS((uint32_t)getpid(), 1), RETURN(ALLOW), RETURN(TRAP),
+		BPF_STMT(BPF_ALU | BPF_AND | BPF_K, 31), BPF_STMT(BPF_MISC | BPF_TAX, 0),
+		LOAD(nr), BPF_STMT(BPF_ALU | BPF_RSH | BPF_K, 5),       /* X: which bit, A: of which word */
+	};
+	const struct sock_filter tail[] = {
+		BPF_STMT(BPF_LD | BPF_IMM, 0),                          /* of no other word */
+		BPF_STMT(BPF_ALU | BPF_RSH | BPF_X, 0), BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, 1, 0, 1),
+		RETURN(ALLOW), RETURN(TRAP)
+	};
+	enum { WORDS = 16, HEAD = sizeof head / sizeof *head, TAIL = HEAD + 3 * WORDS };
+	struct sock_filter filter[TAIL + sizeof tail / sizeof *tail];
+	struct sock_fprog program;
+	uint32_t words[WORDS] = { 0 };
+	int i, at = TAIL;
+
+	for (i = 0; i < (int)(sizeof calls / sizeof *calls); i++)
+		words[calls[i] / 32] |= UINT32_C(1) << calls[i] % 32;
+	memcpy(filter + TAIL, tail, sizeof tail);
+	for (i = 0; i < WORDS; i++) {
+		if (words[i] == 0)
+			continue;
+		at -= 3;
+		filter[at] = (struct sock_filter)UNLESS((uint32_t)i, 2);
+		filter[at + 1] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_IMM, words[i]);
+		filter[at + 2] = (struct sock_filter)BPF_STMT(BPF_JMP | BPF_JA, (uint32_t)(TAIL - at - 2));
+	}
+	at -= HEAD;
+	memcpy(filter + at, head, sizeof head);
+	program.len = (unsigned short)(sizeof filter / sizeof *filter - (size_t)at);
+	program.filter = filter + at;
+	syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC | SECCOMP_FILTER_FLAG_SPEC_ALLOW,
+	        &program);
+}
+#endif
+
+/* The client's first byte may be hostile, so before it this process gives up what it
+ * needs no more. Not the system's log, which is opened for that. */
+static void enter_sandbox(void)
+{
+	if (log_target() == SYSLOG)
+		open_syslog();
+	else
+		syslog_socket = NEVER;
+#ifdef LINUX
+	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+#endif
+#ifdef ARCH
+	struct sigaction action = { .sa_sigaction = forbidden, .sa_flags = SA_SIGINFO };
+
+	main_thread = pthread_self();
+	sigaction(SIGSYS, &action, NULL);
+	allow_only_relaying();
+#elif defined __OpenBSD__
+	pledge("stdio unix", NULL);
+#endif
+}
+
 int main(int argc, char **argv)
 {
 	struct end *client = &conn.ends[CLIENT], *backend = &conn.ends[BACKEND];
@@ -2690,6 +2823,7 @@ int main(int argc, char **argv)
 	up->to = backend->out;
 	down->from = backend->in;
 	down->to = client->out;
+	enter_sandbox();
 	if (up->held > 0)
 		move(up);               /* S1: at once, and before the client is asked for more */
 	if (client->out != client->socket)

@@ -235,7 +235,7 @@ said() {
 # there relay's name comes with its process id.
 said_to_syslog() {
     wait_log syslog "$1" && grep -F -e "$1" "$(log_file syslog)" |
-        sed -nE 's/^<[0-9]+>[A-Z][a-z]{2} [ 0-9]{2} [0-9:]{8} relay\[[0-9]+\]: //p' |
+        sed -nE 's/^<[0-9]+>relay\[[0-9]+\]: //p' |
         without_times
 }
 

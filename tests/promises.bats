@@ -344,25 +344,25 @@ is_over() {
 @test "S9: an error goes to syslog where the client's socket is on descriptor 2" {
     syslog_start
     holds error_goes_elsewhere:inetd
-    logged '<27>.* relay\[[0-9]+\]: error msg="cannot connect: Connection refused.* backend=127\.0\.0\.1:'
+    logged '^<27>relay\[[0-9]+\]: error msg="cannot connect: Connection refused.* backend=127\.0\.0\.1:'
 }
 
 @test "S9: an error goes to syslog where the client's pipe is on descriptor 2" {
     syslog_start
     holds error_goes_elsewhere:pipes-2
-    logged '<27>.* relay\[[0-9]+\]: error msg="cannot connect: Connection refused.* backend=127\.0\.0\.1:'
+    logged '^<27>relay\[[0-9]+\]: error msg="cannot connect: Connection refused.* backend=127\.0\.0\.1:'
 }
 
 @test "S9: wrong usage goes to syslog where the client is on descriptor 2" {
     syslog_start
     holds wrong_usage_goes_elsewhere:inetd wrong_usage_goes_elsewhere:pipes-2
-    logged '<27>.* relay\[[0-9]+\]: error msg=.*--no-such-option' 2
+    logged '^<27>relay\[[0-9]+\]: error msg=.*--no-such-option' 2
 }
 
 @test "S9: the line of -v goes to syslog where the client is on descriptor 2" {
     syslog_start
     holds log_goes_elsewhere:inetd log_goes_elsewhere:pipes-2
-    logged '<30>.* relay\[[0-9]+\]: closed .* up=0 down=9 .* end=done$' 2
+    logged '^<30>relay\[[0-9]+\]: closed .* up=0 down=9 .* end=done$' 2
 }
 
 @test "a signal ends relay where its last line waits for a log that is stuck" {
