@@ -1373,20 +1373,22 @@ static void close_pipe(struct direction *d)
 	d->pipe[0] = d->pipe[1] = -1;
 }
 
-/* splice(2), where there can be a pipe. */
-static ssize_t hand_on(int from, int to, size_t size)
+/* splice(2), where there can be a pipe. It cannot be asked not to wait for the socket,
+ * so that is told to, each time: somebody else who has it may think otherwise (S8). */
+static ssize_t hand_on(int from, int to, size_t size, int socket)
 {
 #ifdef LINUX
+	if (fcntl(socket, F_SETFL, O_NONBLOCK) < 0)
+		return -1;
 	return splice(from, NULL, to, NULL, size, SPLICE_F_NONBLOCK);
 #else
-	(void)from, (void)to, (void)size;
+	(void)from, (void)to, (void)size, (void)socket;
 	errno = ENOSYS;
 	return -1;
 #endif
 }
 
-/* A pipe for a bulky flow between two sockets. splice cannot be asked not to wait for
- * a socket's other side, so both sockets are told to: a launcher has handed them over. */
+/* A pipe for a bulky flow between two sockets. */
 static bool open_pipe(struct direction *d)
 {
 	if (d->pipe[0] >= 0)
@@ -1397,8 +1399,7 @@ static bool open_pipe(struct direction *d)
 		/* pipe(7), pipe-user-pages-soft: a small one is slower than copying. A
 		 * splice of nothing fails in a sandbox that forbids it. */
 		if (fcntl(d->pipe[1], F_SETPIPE_SZ, PIPE_SIZE) >= 0 &&
-		    hand_on(d->from, d->pipe[1], 0) == 0 &&
-		    fcntl(d->from, F_SETFL, O_NONBLOCK) == 0 && fcntl(d->to, F_SETFL, O_NONBLOCK) == 0) {
+		    hand_on(d->from, d->pipe[1], 0, d->from) == 0) {
 			signal(SIGPIPE, SIG_IGN);
 			return true;
 		}
@@ -1413,9 +1414,9 @@ static bool open_pipe(struct direction *d)
  * stops at the end and at an urgent byte alike. */
 static ssize_t take_piped(struct direction *d)
 {
-	ssize_t n = hand_on(d->from, d->pipe[1], PIPE_SIZE);
+	ssize_t n = hand_on(d->from, d->pipe[1], PIPE_SIZE, d->from);
 
-	if (n < 0 && errno == EINVAL)   /* not this kind of socket */
+	if (n < 0 && (errno == EINVAL || errno == ENOMEM))      /* not this socket, not now */
 		d->flow = NO_PIPE;
 	else if (n < 0 && errno != EAGAIN)
 		return n;
@@ -1442,7 +1443,7 @@ static ssize_t take(struct direction *d)
 /* Writes what is held, as write(2) does. */
 static ssize_t give(struct direction *d)
 {
-	ssize_t n = d->piped ? hand_on(d->pipe[0], d->to, d->held) :
+	ssize_t n = d->piped ? hand_on(d->pipe[0], d->to, d->held, d->to) :
 	            put(d->to, d->buf + d->start, d->held);
 
 	if (n <= 0)

@@ -12,6 +12,7 @@ $RELAY is the program, $TCPSERVER6 the tcpserver that knows IPv6. Files go below
 $BATS_TEST_TMPDIR or $BATS_FILE_TMPDIR.
 """
 import contextlib
+import ctypes
 import fcntl
 import functools
 import hashlib
@@ -1438,6 +1439,27 @@ def stalled_bulk_keeps_its_bytes():
         assert read_to_eof(backend) == noise(64 * MIB)[:up]
         assert got.result() == noise(64 * MIB)[:down]
         assert relay.status() == 0
+
+
+@scenario
+def bulk_waits_for_nobody():
+    """Somebody else who has the client's socket lets it wait. Bulk for a client that does
+    not read must not hold up what the client says."""
+    with Relay(client="inetd") as relay:
+        client, backend = relay.connect()
+        job = Background(backend.sendall, noise(16 * MIB))
+        read(client, 16 * MIB)
+        job.result()
+        pidfd = os.pidfd_open(relay.pid())
+        theirs = ctypes.CDLL(None).syscall(438, pidfd, 0, 0)    # pidfd_getfd
+        assert theirs >= 0 and not os.get_blocking(theirs)
+        os.set_blocking(theirs, True)
+        os.close(theirs)
+        os.close(pidfd)
+        fill(backend)
+        client.sendall(b"words")
+        assert read(backend, 5) == b"words"
+        reset(client)
 
 
 @scenario

@@ -32,6 +32,10 @@ holds() {
     holds stalled_bulk_keeps_its_bytes
 }
 
+@test "bulk for a client that does not read holds up nothing, whatever others do to its socket" {
+    holds bulk_waits_for_nobody
+}
+
 @test "a reset in the middle of bulk never looks like the end" {
     holds reset_in_mid_bulk_is_no_end
 }
@@ -49,7 +53,7 @@ holds() {
 }
 
 @test "a socket that cannot be spliced has its bulk copied" {
-    holds pipe_that_cannot_be_had:splice=EINVAL/when=2+2
+    holds pipe_that_cannot_be_had:splice=EINVAL/when=2+2 pipe_that_cannot_be_had:splice=ENOMEM/when=2+2
 }
 
 @test "a splice that is interrupted, or finds nothing, is no cut" {
