@@ -2778,8 +2778,8 @@ static void allow_only_relaying(void)
 }
 #endif
 
-/* The client's first byte may be hostile, so before it this process gives up what it
- * needs no more. Not the system's log, which is opened for that. */
+/* What is read from here on is not looked at, but it may be hostile: before it, this
+ * process gives up what it needs no more. The system's log it needs. */
 static void enter_sandbox(void)
 {
 	if (log_target() == SYSLOG)
@@ -2824,9 +2824,9 @@ int main(int argc, char **argv)
 	up->to = backend->out;
 	down->from = backend->in;
 	down->to = client->out;
-	enter_sandbox();
 	if (up->held > 0)
 		move(up);               /* S1: at once, and before the client is asked for more */
+	enter_sandbox();
 	if (client->out != client->socket)
 		signal(SIGPIPE, SIG_IGN);       /* sockets are told MSG_NOSIGNAL */
 	set_lively();
