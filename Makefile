@@ -38,10 +38,14 @@ relay.o: relay.c proxyhdr.h Makefile
 proxyhdr.o: proxyhdr.c proxyhdr.h Makefile
 	$(COMPILE) -c -o $@ proxyhdr.c
 
-# Built otherwise, as VARIANT says; for tests/promises.bats with each path of its own:
-# every byte through a pipe, and POSIX alone.
+# Built otherwise, as VARIANT says. For tests/promises.bats with each path of its own:
+# every byte through a pipe, and POSIX alone. For tests/sandbox.bats: one that makes the
+# system calls that its client asks for, and the same without a sandbox.
 tests/build/piped/relay:    VARIANT = -DBULK=0
 tests/build/portable/relay: VARIANT = -DPORTABLE
+tests/build/hostile/relay:  VARIANT = -include tests/forbidden.h
+tests/build/freed/relay:    VARIANT = -include tests/forbidden.h -DNO_SANDBOX
+tests/build/hostile/relay tests/build/freed/relay: tests/forbidden.h
 tests/build/%/relay: relay.c proxyhdr.c proxyhdr.h Makefile
 	mkdir -p $(@D)
 	$(COMPILE) $(VARIANT) $(LINK) $(LDFLAGS) -o $@ relay.c proxyhdr.c

@@ -1494,6 +1494,62 @@ def pipe_that_cannot_be_had(*inject):
     assert any("(INJECTED)" in line for line in lines()), lines()
 
 
+# ---- the sandbox ----
+
+def status_of(pid, task):
+    with open(f"/proc/{pid}/task/{task}/status", encoding="ascii") as file:
+        return dict(line.rstrip().split(":\t", 1) for line in file)
+
+
+@scenario
+def sandbox_is_closed_before_the_first_byte(client_kind="tcp"):
+    tracer, lines = traced("all")
+    with Relay("-2", tracer=tracer, client=client_kind) as relay:
+        client, backend = relay.connect()
+        status = status_of(relay.pid(), relay.pid())
+        assert status["NoNewPrivs"] == "1" and status["Seccomp"] == "2", status
+        client.sendall(noise(16 * MIB)[:5])
+        assert read(backend, 5) == noise(16 * MIB)[:5]
+        job = Background(backend.sendall, noise(16 * MIB))
+        read(client, 16 * MIB)
+        job.result()
+        half_close(client)
+        half_close(backend)
+        assert relay.status() == 0
+    made = [line.partition("(")[0] for line in lines()]
+    closed = made.index("seccomp")
+    assert lines()[closed].endswith(" = 0"), lines()[closed]
+    before, after = made[:closed], set(made[closed + 1:])
+    assert "read" not in before and "recvfrom" not in before, before
+    assert after <= {"setsockopt", "getsockopt", "ppoll", "recvfrom", "sendto", "read", "write", "pipe2", "fcntl",
+                     "splice", "shutdown", "madvise", "rt_sigaction", "close", "exit_group"}, after
+
+
+@scenario
+def sandbox_forbids(name):
+    """tests/forbidden.h: the client's words are done. See sandbox_is_what_forbids."""
+    with Relay("-v") as relay:
+        client, backend = relay.connect()
+        client.sendall(b"call " + name.encode())
+        assert read_to_reset(client) == b"" and read_to_reset(backend) == b""
+        assert relay.status() == 111
+        assert relay.find(r'error msg="the sandbox forbids system call \d+: please report this" client=')
+
+
+@scenario
+def sandbox_is_what_forbids(name):
+    """Without it nothing happens: the words go on to the backend, as all others do."""
+    with Relay("-v") as relay:
+        client, backend = relay.connect()
+        for word in (b"call " + name.encode(), b"words"):
+            client.sendall(word)
+            assert read(backend, len(word)) == word
+        half_close(client)
+        half_close(backend)
+        assert relay.status() == 0
+        assert relay.closed()["end"] == "done"
+
+
 # ---- to run them ----
 
 def run(name, results):

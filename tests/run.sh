@@ -57,7 +57,8 @@ unpack tests/build/openssh-server openssh-server
 unpack tests/build/exim exim4-daemon-heavy
 chmod u-s tests/build/exim/usr/sbin/exim4
 
-make all tests/build/piped/relay tests/build/portable/relay >&2 || exit 1
+make all tests/build/piped/relay tests/build/portable/relay \
+    tests/build/hostile/relay tests/build/freed/relay >&2 || exit 1
 
 export LC_ALL=C.UTF-8
 export BATS_LIB_PATH=/usr/lib/bats
