@@ -2698,7 +2698,7 @@ static enum ending relay(struct direction d[2])
 /* ---- the sandbox ---- */
 
 #ifdef NO_SANDBOX
-#elif defined LINUX && defined __x86_64__
+#elif defined LINUX && defined __x86_64__ && defined __LP64__
 #define ARCH AUDIT_ARCH_X86_64
 #elif defined LINUX && defined __aarch64__
 #define ARCH AUDIT_ARCH_AARCH64
