@@ -28,14 +28,22 @@ COMPILE  = $(CC) -std=c11 -D_GNU_SOURCE $(WARNINGS) $(PROTECT) $(LEAN) $(PIE) $(
 
 all: relay
 
+# Written anew when the compiler or a flag is another one: then all is built anew.
+FLAGS    = $(COMPILE) $(LINK) $(LDFLAGS)
+ifneq ($(filter all relay install,$(or $(MAKECMDGOALS),all)),)
+IGNORED != echo '$(FLAGS)' | cmp -s - tests/build/flags || rm -f tests/build/flags
+endif
+tests/build/flags:
+	@mkdir -p $(@D) && echo '$(FLAGS)' >$@
+
 relay: relay.o proxyhdr.o
 	$(CC) $(LINK) -pthread $(LDFLAGS) -o $@ relay.o proxyhdr.o
 	@echo "relay: built with $(CC), $(if $(LINK),static,the system's C library)"
 
-relay.o: relay.c proxyhdr.h Makefile
+relay.o: relay.c proxyhdr.h Makefile tests/build/flags
 	$(COMPILE) -c -o $@ relay.c
 
-proxyhdr.o: proxyhdr.c proxyhdr.h Makefile
+proxyhdr.o: proxyhdr.c proxyhdr.h Makefile tests/build/flags
 	$(COMPILE) -c -o $@ proxyhdr.c
 
 # Built otherwise, as VARIANT says. For tests/promises.bats with each path of its own:

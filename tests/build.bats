@@ -141,6 +141,16 @@ rebuilt() {
     assert [ -x relay ]
 }
 
+@test "another compiler or flag rebuilds all, the same ones nothing" {
+    make
+    assert_equal "$(make -n CPPFLAGS=-DNO_SANDBOX | grep -c -- '-c -o')" 2
+    make CC=gcc
+    run ! is_static
+    make
+    is_static
+    make -q
+}
+
 @test "make clean leaves what was there before make" {
     local before
     before=$(files)
@@ -311,6 +321,19 @@ in_a_row() {
     # And to its own sections.
     run comm -23 <(grep -o '](#[^)]*)' "$ROOT/README.md" | tr -d '](#)' | sort -u) \
         <(sed -n 's/^##* //p' "$ROOT/README.md" | tr '[:upper:] ' '[:lower:]-' | tr -cd 'a-z0-9\n-' | sort)
+    assert_output ''
+}
+
+@test "the tests that the README names for what nobody can do are there" {
+    local claim suite name
+    while read -r claim; do
+        suite=${claim%%:*}
+        [[ $claim == *\** ]] || echo "$suite: no test is named"
+        while read -r name; do
+            grep -qF "@test \"${name% …}" "$ROOT/tests/$suite" || echo "$suite: $name"
+        done < <(grep -o '\*[^*]*\*' <<<"$claim" | tr -d '*')
+    done < <(sed -n '/^## Security/,/^## /p' "$ROOT/README.md" | grep -o '[a-z-]*\.bats[^|;]*') >"$BATS_TEST_TMPDIR/missing"
+    run cat "$BATS_TEST_TMPDIR/missing"
     assert_output ''
 }
 

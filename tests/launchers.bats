@@ -26,11 +26,17 @@ activate() {
     if [[ $1 == /* ]]; then wait_socket "$1"; else wait_listening "$port"; fi
 }
 
+# start_inetd FILE: with a /run of its own, where it writes inetd.pid, and removes it.
+start_inetd() {
+    # shellcheck disable=SC2016 # for the inner shell
+    start inetd unshare -m sh -c 'mount -t tmpfs none /run && exec inetd -i "$0"' "$1"
+}
+
 # inetd_example: inetd with examples/inetd.conf, only ports and paths changed.
 inetd_example() {
     need_root
     port_v2=$(free_port)
-    start inetd inetd -i "$(example inetd.conf "\
+    start_inetd "$(example inetd.conf "\
         s/^80\>/$port/; s/127.0.0.1:8080/127.0.0.1:$backend/
         s/^443\>/$port_v2/; s/127.0.0.1:8443/127.0.0.1:$backend/")"
     wait_listening "$port"
@@ -193,7 +199,7 @@ PYTHON
     syslog_start
     echo "$port stream tcp nowait root $RELAY relay --nonsense-$port 127.0.0.1:$backend" \
         >"$BATS_TEST_TMPDIR/inetd.conf"
-    start inetd inetd -i "$BATS_TEST_TMPDIR/inetd.conf"
+    start_inetd "$BATS_TEST_TMPDIR/inetd.conf"
     wait_listening "$port"
     run connect 127.0.0.2
     assert_nothing_sent

@@ -83,6 +83,13 @@ def tcpserver(port, command):
     return ["tcpserver", "-H", "-R", "-l", "0", "-c", "6000", "-b", "1024", "127.0.0.1", str(port), *command]
 
 
+def own_run():
+    """inetd writes /run/inetd.pid, and removes it: not that of an inetd that is at work."""
+    if os.geteuid() != 0:
+        return []
+    return ["unshare", "-m", "sh", "-c", 'mount -t tmpfs none /run && exec "$@"', "sh"]
+
+
 def haproxy(splice):
     return {"haproxy.cfg": f"""global
     maxconn 6000
@@ -147,7 +154,7 @@ def all_peers(backend):
         Peer("relay without splice", "1", lambda at: tcpserver(at, copying), launched=copying, only=["stream"], needs=["tcpserver"]),
         Peer("relay in tcpsvd", "1", lambda at: ["tcpsvd", "-l", "0", "-c", "6000", "-b", "1024", host, str(at), *relay],
              needs=["tcpsvd"]),
-        Peer("relay in inetd", "1", lambda at: ["inetd", "-i", "-q", "1024", "inetd.conf"], needs=["inetd"],
+        Peer("relay in inetd", "1", lambda at: [*own_run(), "inetd", "-i", "-q", "1024", "inetd.conf"], needs=["inetd"],
              files={"inetd.conf": f"127.0.0.1:PORT stream tcp nowait.1000000 {USER} {RELAY} relay -1 {to}\n"}),
         Peer("relay in systemd", "1", lambda at: ["sh", os.path.join(ROOT, "tests/bench/systemd.sh"), ".", RELAY, str(at), to],
              needs=["systemd-nspawn"]),
@@ -517,14 +524,14 @@ class Bench:
     def round(self, number, deadline):
         measures = [("setup", clients) for clients in self.mode["at_once"]]
         measures += [("rtt", 64), ("rtt", 4096), ("stream", "up"), ("stream", "down"), ("stream", "both"), ("hold", "")]
-        before = self.peers[0]
+        before, late = self.peers[0], {}
         for what, at in measures:
             shift = number % len(self.peers)
             for peer in self.peers[shift:] + self.peers[:shift]:
                 if not peer.measured(what, at):
                     continue
                 if time.monotonic() > deadline:
-                    self.say(f"{what} {at}".ljust(16), peer.name.ljust(22), "no time left")
+                    late.setdefault(f"{what} {at}".strip(), []).append(peer.name)
                     continue
                 for one in (before, peer):
                     self.quiet(one)
@@ -536,6 +543,8 @@ class Bench:
                     said = f"FAILED: {reason}"
                     self.note(f"failed {peer.name}", f"{what} {at}: {reason}")
                 self.say(f"{number + 1}/{self.mode['rounds']}  {what} {at}".ljust(17), peer.name.ljust(22), said)
+        for what, names in late.items():
+            self.say(f"no time left for {what} of {len(names)} programs")
 
     # - what needs no rounds -
 
@@ -683,6 +692,8 @@ class Bench:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         self.note("descriptors", f"{most} for a process")
         self.note("load", "%.1f %.1f %.1f before the run" % os.getloadavg())
+        if os.getloadavg()[0] > os.cpu_count() / 2:
+            self.say("THE MACHINE IS BUSY WITH OTHER THINGS: the figures will say little")
         self.note("version relay", output(RELAY, "--version").split("\n")[0])
         for package in PACKAGES:
             self.note(f"version {package}", output("dpkg-query", "-W", "-f", "${Version}", package).split("\n")[-1])
@@ -797,7 +808,7 @@ class Results:
 
     def builds(self):
         """What each flag costs, in Markdown."""
-        lines = [["", "set-up p50 µs", "page faults", "KiB"], ["---"] * 4]
+        lines = [["", "set-up p50 µs", "page faults", "file, KiB"], ["---"] * 4]
         for name in ("relay", *(name for name in self.names if name.startswith("built "))):
             keys = ("setup_p50", "1", name), ("faults", "whole", name), ("binary", "file", name)
             took, faults, size = (self.median.get(key, 0) for key in keys)
@@ -809,12 +820,13 @@ class Results:
         print()
         print(self.builds())
         print()
+        print("What the project has set itself, and whether this run has reached it:")
         try:
             for what, value, relation, limit in self.goals():
                 reached = value <= limit if relation == "<=" else value >= limit
                 print(f"{'ok ' if reached else 'NO '} {what}: {value:.2f}, to be {relation} {limit:.2f}")
         except (KeyError, TypeError, ValueError):
-            print("The goals cannot all be told: a peer is missing.")
+            print("The others cannot be told: not all was measured.")
 
 
 def main():
@@ -839,6 +851,7 @@ def main():
         failures = Bench(options.mode, os.path.abspath(options.results), options.only).run(seconds)
     if options.mode != "tiny" or options.show:
         Results(options.results).print()
+        print(f"\nAll of it is in {os.path.relpath(options.results)}; --show prints this again.")
     if failures:
         print(f"bench: {failures} failed: see the lines above", file=sys.stderr)
     return min(failures, 1)

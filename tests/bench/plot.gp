@@ -10,7 +10,7 @@ set grid xtics lc rgb "#dddddd" lt 1
 set tics nomirror scale 0.4 textcolor rgb "#222222"
 set key off
 set bars 0.5
-set label 1 machine." · bars: medians of ".rounds.", lines: least and most" \
+set label 1 machine." · blue: relay, sand: the limits, grey: others · bars: medians of ".rounds.", lines: least and most" \
     at screen 0.985,0.03 right font ",11" textcolor rgb "#666666"
 color(whose) = whose == 1 ? 0x1a6fb5 : whose == 2 ? 0xb9c2cb : 0xe3c98a
 top(file) = int(system("wc -l < ".file)) - 0.4
@@ -36,14 +36,14 @@ eval bars
 unset logscale x
 
 set output "throughput.svg"
-set terminal svg size 1120,520
-set multiplot layout 1,2 title "Throughput of one connection" font ",15"
+set terminal svg size 1500,520
+set multiplot layout 1,3 title "Throughput of one connection" font ",15"
 set xlabel "GB/s: longer is better"
 from = 0
 set xtics 1
 DIGITS = "%.2f"
-do for [direction in "up down"] {
-    set title direction eq "up" ? "up: client to backend" : "down: backend to client"
+do for [direction in "up down both"] {
+    set title direction eq "up" ? "up: client to backend" : direction eq "down" ? "down: backend to client" : "both at once, each way"
     FILE = direction
     longest = most(FILE)
     set xrange [0:longest * 1.15]

@@ -34,7 +34,7 @@ rows() {
 # The number of connections at which 1 MB has passed, and memory was measured.
 held=$(awk -F '\t' '$1 == "memory_after" && $3 == "relay" { print $2; exit }' "$results")
 rows setup_p50 1 nr >"$temp/setup"
-for direction in up down; do
+for direction in up down both; do
     rows stream "$direction" n >"$temp/$direction"
 done
 # Those who were too slow for as many: at the most that they had.
@@ -70,5 +70,5 @@ rounds=$(awk -F '\t' '$1 == "setup_p50" && $3 == "relay" {
 }' "$results")
 
 cd "$temp" && gnuplot -e "machine='$machine, Linux $kernel, $when'; rounds='$rounds'; held=${held:-0}" \
-    "$here/plot.gp" && mv ./*.svg "$directory" || exit 1
+    "$here/plot.gp" && sed -i 's|<title>Gnuplot</title>||' ./*.svg && mv ./*.svg "$directory" || exit 1
 echo "plot.sh: setup.svg throughput.svg memory.svg growth.svg are in $directory"
