@@ -337,11 +337,11 @@ static void add_connection(struct line *line)
 
 /* S4: whatever ends us, SIGKILL included, resets the connection, until
  * both directions have ended in order. No socket, or none of TCP's: no effect. */
-static void set_linger(int fd, bool on)
+static int try_linger(int fd, bool on)
 {
 	struct linger linger = { on, 0 };
 
-	setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
+	return setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
 }
 
 static sigset_t unblocked;      /* with -v, the signal mask while waiting */
@@ -372,8 +372,8 @@ static void fail(int status, const char *format, ...)
 	va_start(args, format);
 	vsnprintf(message, sizeof message, format, args);
 	va_end(args);
-	set_linger(conn.ends[CLIENT].in, true);
-	set_linger(conn.ends[CLIENT].out, true);
+	try_linger(conn.ends[CLIENT].in, true);
+	try_linger(conn.ends[CLIENT].out, true);
 	close_ends();
 	if (!conn.options.quiet) {
 		add(&line, "error");
@@ -382,6 +382,13 @@ static void fail(int status, const char *format, ...)
 		emit(LOG_ERR, &line);
 	}
 	exit(status);
+}
+
+/* Where it fails, a cut would look like an end, or an end would be cut. */
+static void set_linger(int fd, bool on)
+{
+	if (try_linger(fd, on) < 0 && errno != ENOTSOCK && errno != EBADF)
+		fail(EXIT_SYSTEM, "SO_LINGER: %s", strerror(errno));
 }
 
 /* Milliseconds on a clock that nobody sets. The first call costs four page
