@@ -518,7 +518,11 @@ static int socket_type(int fd)
 	int type;
 	socklen_t len = sizeof type;
 
-	return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 ? type : -1;
+	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0)
+		return type;
+	if (errno != ENOTSOCK && errno != EBADF)
+		fail(EXIT_SYSTEM, "descriptor %d: SO_TYPE: %s", fd, strerror(errno));
+	return -1;
 }
 
 /* A socket that was reset. A pipe says POLLERR too, when nobody reads it any
