@@ -1202,12 +1202,14 @@ static void check_descriptors(const struct end *client)
 __attribute__((noreturn))
 static void explain_no_peer(int fd)
 {
-	int listens = 0;
+	int listens = 0, error = errno;
 	socklen_t len = sizeof listens;
 
 	getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len);
 	if (listens)
 		fail(EXIT_USAGE, "descriptor %d is a listening socket: set Accept=yes (systemd) or nowait (inetd)", fd);
+	if (error != ENOTCONN && error != EINVAL)       /* which one, differs between systems */
+		fail(EXIT_SYSTEM, "getpeername: %s", strerror(error));
 	client_left(CLIENT_RESET);
 }
 
@@ -1226,7 +1228,8 @@ static bool ask_socket(struct end *client)
 	if (getpeername(client->in, &conn.client.sa, &len) < 0)
 		explain_no_peer(client->in);
 	len = sizeof conn.server;
-	getsockname(client->in, &conn.server.sa, &len);
+	if (getsockname(client->in, &conn.server.sa, &len) < 0)
+		fail(EXIT_SYSTEM, "getsockname: %s", strerror(errno));
 	switch (conn.client.sa.sa_family) {
 	case AF_INET: case AF_INET6:
 		return true;
