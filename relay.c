@@ -1492,8 +1492,12 @@ static void give_back(struct direction d[2])
 
 enum outcome { MOVED, NOT_NOW, READ_FAILED, WRITE_FAILED };
 
+/* What errno says: to try again, that the peer is gone, or, which is not its doing,
+ * that the system cannot do it. */
 static enum outcome failed(enum outcome outcome)
 {
+	if (errno == ENOMEM || errno == ENOBUFS || errno == ENOSPC || errno == EINVAL)
+		fail(EXIT_SYSTEM, "%s: %s", outcome == READ_FAILED ? "reading" : "writing", strerror(errno));
 	return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR ? NOT_NOW : outcome;
 }
 
