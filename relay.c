@@ -1371,8 +1371,10 @@ static ssize_t put(int fd, const void *buf, size_t size)
 /* S3: FIN on a socket; a pipe is closed, wherever this process has it. */
 static void half_close(int fd)
 {
-	if (shutdown(fd, SHUT_WR) == 0 || errno != ENOTSOCK)
+	if (shutdown(fd, SHUT_WR) == 0 || errno == ENOTCONN)
 		return;
+	if (errno != ENOTSOCK)
+		fail(EXIT_SYSTEM, "shutdown: %s", strerror(errno));
 	if (log_target() == SYSLOG)     /* it may be the client's on 2 as well */
 		dup2(syslog_socket, STDERR_FILENO);
 	close(fd);
