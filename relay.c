@@ -1375,8 +1375,9 @@ static void half_close(int fd)
 		return;
 	if (errno != ENOTSOCK)
 		fail(EXIT_SYSTEM, "shutdown: %s", strerror(errno));
-	if (log_target() == SYSLOG)     /* it may be the client's on 2 as well */
-		dup2(syslog_socket, STDERR_FILENO);
+	/* it may be the client's on 2 as well */
+	if (log_target() == SYSLOG && dup2(syslog_socket, STDERR_FILENO) < 0)
+		close(STDERR_FILENO);
 	close(fd);
 }
 
@@ -2804,7 +2805,7 @@ static void enter_sandbox(void)
 {
 	if (log_target() == SYSLOG)
 		open_syslog();
-	else
+	if (syslog_socket < 0)
 		syslog_socket = NEVER;
 #ifdef LINUX
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
