@@ -2288,9 +2288,10 @@ static enum progress advance_attempt(int i, long long ms)
 			explain_family(t);
 		return end_attempt(i);
 	}
-	if (revents & POLLERR)
-		getsockopt(race.p[1 + i].fd, SOL_SOCKET, SO_ERROR, &error, &len);
-	else if (revents != 0 && is_own_peer(race.p[1 + i].fd, a->to))
+	if (revents & POLLERR) {
+		if (getsockopt(race.p[1 + i].fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
+			error = errno;
+	} else if (revents != 0 && is_own_peer(race.p[1 + i].fd, a->to))
 		error = ECONNREFUSED;
 	else if (revents != 0)
 		return win(i);
