@@ -232,7 +232,7 @@ static bool is_accepted(int fd)
 
 	a.sa.sa_family = AF_UNSPEC;
 	if (getsockname(fd, &a.sa, &len) < 0)
-		return false;
+		return true;            /* who knows: the system's log is never wrong */
 	return a.sa.sa_family != AF_UNIX || len > offsetof(struct sockaddr_un, sun_path);
 }
 
@@ -243,10 +243,12 @@ static bool is_accepted(int fd)
 static bool is_client(const struct stat *err)
 {
 	struct stat in, out;
-	bool has_in = fstat(conn.ends[CLIENT].in, &in) == 0;
+	bool has_in = fstat(conn.ends[CLIENT].in, &in) == 0, unknown = !has_in && errno != EBADF;
 	bool has_out = fstat(conn.ends[CLIENT].out, &out) == 0;
 	bool same = (has_in && is_same_file(err, &in)) || (has_out && is_same_file(err, &out));
 
+	if (unknown || (!has_out && errno != EBADF))
+		return true;
 	if (S_ISSOCK(err->st_mode))
 		return same || is_accepted(STDERR_FILENO);
 	return same && S_ISFIFO(err->st_mode) && has_in &&
