@@ -197,8 +197,8 @@ class Background(threading.Thread):
 class Relay:
     """relay as a launcher starts it for one client, and the backend it is given.
 
-    client   tcp: through tcpserver. tcp6: so, over IPv6. unix: a UNIX socket. inetd: a
-             TCP socket on descriptors 0, 1 and 2. pipes: one on 0, one on 1. pipes-2: and
+    client   tcp: through tcpserver. tcp6: so, over IPv6. unix: a UNIX socket. accepted: a
+             TCP socket on descriptors 0 and 1. inetd: on 0, 1 and 2. pipes: one on 0, one on 1. pipes-2: and
              that one on 2, too. pipe-in, pipe-out: a pipe on 0 or 1, a TCP socket on the other
     backend  tcp, tcp6, unix, abstract. refusing: nobody listens. full, full-unix: the
              accept queue is full
