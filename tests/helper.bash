@@ -270,11 +270,11 @@ relay_lines() {
 # Before a command: run it in that network. See private_network.
 under=()
 
-# private_network: network and mount namespaces of the test's own, known as
-# "net": loopback alone, and this test's hosts and resolv.conf under /etc.
+# private_network: network and mount namespaces of the test's own, or of setup_file's,
+# known as "net": loopback alone, and this test's hosts and resolv.conf under /etc.
 private_network() {
     [[ $(id -u) == 0 ]] || skip "network namespaces need root"
-    cd "$BATS_TEST_TMPDIR" || return
+    cd "$(work_dir)" || return
     [[ -e hosts ]] || echo '127.0.0.1 localhost' >hosts
     [[ -e resolv.conf ]] || echo 'nameserver 127.0.0.53' >resolv.conf
     start net unshare -nm sh -c '

@@ -43,6 +43,7 @@ need parallel=parallel make=make gcc=gcc g++=g++ clang=clang musl-gcc=musl-tools
     tcpdump=tcpdump python3=python3 \
     openssl=openssl stunnel=stunnel4 tlswrapper=tlswrapper ssh=openssh-client \
     strace=strace setcap=libcap2-bin ps=procps ss=iproute2 nft=nftables xz=xz-utils \
+    dnsmasq=dnsmasq-base faketime=faketime \
     git=git mandoc=mandoc col=bsdextrautils shellcheck=shellcheck clang-tidy=clang-tidy cppcheck=cppcheck
 # These conflict with what is installed above, or with each other; a machine may
 # have a mail system of its own; and sshd, installed, would make keys for it. Exim
