@@ -207,6 +207,12 @@ too_late() {
     holds few_descriptors:{3,4,5,6,7,8}
 }
 
+@test "with 3 to 8 descriptors, one of which syslog would take" {
+    private_network
+    private_dev
+    holds few_descriptors_under_inetd:{3,4,5,6,7,8} few_descriptors_and_a_pipe_on_2
+}
+
 @test "with little memory relay says so, or works" {
     holds no_memory:address no_memory:name
 }

@@ -709,6 +709,38 @@ def few_descriptors(number):
 
 
 @scenario
+def few_descriptors_under_inetd(number):
+    """Where syslog is told, it is asked for a socket, and may have to do without."""
+    with Relay("-v", client="inetd", tracer=("prlimit", "--nofile=" + number)) as relay:
+        client = relay.call()
+        if number == "3":
+            assert seen(client) == (b"", "reset")
+            assert relay.status() == 111
+        else:
+            backend = relay.answer()
+            carries(client, backend)
+            half_close(client)
+            assert seen(backend) == (b"", "eof")
+            half_close(backend)
+            assert seen(client) == (b"", "eof")
+            assert relay.status() == 0, relay.status()
+
+
+@scenario
+def few_descriptors_and_a_pipe_on_2():
+    """S3, S9: it is the client's, and not held open for want of a socket to syslog."""
+    with Relay("-v", client="pipes-2", tracer=("prlimit", "--nofile=4")) as relay:
+        client, backend = relay.connect()
+        backend.sendall(b"only this")
+        half_close(backend)
+        assert seen(client) == (b"only this", "eof")
+        client.sendall(b"I see")
+        half_close(client)
+        assert seen(backend) == (b"I see", "eof")
+        assert relay.status() == 0, relay.status()
+
+
+@scenario
 def no_memory(kind):
     """RLIMIT_AS, from next to nothing up. Where the system can start relay at all, the
     connection works or one line says why it does not."""
