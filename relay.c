@@ -32,6 +32,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <syslog.h>
 #include <time.h>
@@ -287,12 +288,17 @@ enum { NEVER = -2 };
 
 static void open_syslog(void)
 {
-	if (syslog_socket == -1)
-		syslog_socket = socket(AF_UNIX, SOCK_DGRAM, 0);
+	const struct timeval patience = { 1, 0 };
+
+	if (syslog_socket != -1)
+		return;
+	syslog_socket = socket(AF_UNIX, SOCK_DGRAM, 0);
+	setsockopt(syslog_socket, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
 }
 
-/* What syslog(3) does, but that waits for a log that is full, and connects anew to one
- * that was restarted, which the sandbox forbids. */
+/* What syslog(3) does, but that connects anew to a log that was restarted, which the
+ * sandbox forbids, and waits without end for one that is full. It has room for ten
+ * messages (unix(7), max_dgram_qlen), so last words wait a little; nothing else does. */
 static void send_to_syslog(int priority, const char *text)
 {
 	const struct sockaddr_un log = { .sun_family = AF_UNIX, .sun_path = _PATH_LOG };
@@ -300,7 +306,8 @@ static void send_to_syslog(int priority, const char *text)
 
 	open_syslog();
 	add(&line, "<%d>relay[%ld]: %s", LOG_DAEMON | priority, (long)getpid(), text);
-	sendto(syslog_socket, line.text, line.len, MSG_DONTWAIT | MSG_NOSIGNAL,
+	sendto(syslog_socket, line.text, line.len,
+	       MSG_NOSIGNAL | (priority == LOG_WARNING ? MSG_DONTWAIT : 0),
 	       (const struct sockaddr *)&log, sizeof log);
 }
 

@@ -249,6 +249,12 @@ too_late() {
     holds full_syslog
 }
 
+@test "syslog that is slow loses no line" {
+    private_network
+    private_dev
+    holds busy_syslog
+}
+
 @test "syslog that is restarted gets the next line" {
     private_network
     private_dev

@@ -975,6 +975,26 @@ def full_syslog():
 
 
 @scenario
+def busy_syslog():
+    """Many have something to say at once, more than it has room for. It comes to read it,
+    and nothing is lost."""
+    with syslog() as log, contextlib.ExitStack() as stack:
+        relays = [stack.enter_context(Relay("-v", client="inetd")) for _ in range(40)]
+        ends = [relay.connect() for relay in relays]
+        for client, backend in ends:
+            half_close(client)
+            assert seen(backend) == (b"", "eof")
+        for client, backend in ends:
+            half_close(backend)
+        for client, backend in ends:
+            assert seen(client) == (b"", "eof")
+        time.sleep(0.3)
+        lines = [log.recv(4096) for _ in relays]
+        assert all(line.endswith(b" end=done") for line in lines), lines
+        assert all(relay.status() == 0 for relay in relays)
+
+
+@scenario
 def restarted_syslog():
     """While a connection lasts: it is the new one that is told."""
     with Relay("-v", client="inetd") as relay:
