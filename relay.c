@@ -453,6 +453,12 @@ static void client_left(enum ending ending)
 	exit(0);
 }
 
+/* The machine is short of something: that says nothing about the other side. */
+static bool is_shortage(int error)
+{
+	return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
+}
+
 /* ---- waiting ---- */
 
 static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
@@ -1214,6 +1220,8 @@ static void explain_no_peer(int fd)
 	int listens = 0, error = errno;
 	socklen_t len = sizeof listens;
 
+	if (is_shortage(errno))
+		fail(EXIT_SYSTEM, "getpeername: %s", strerror(errno));
 	getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len);
 	if (listens)
 		fail(EXIT_USAGE, "descriptor %d is a listening socket: set Accept=yes (systemd) or nowait (inetd)", fd);
@@ -1569,6 +1577,8 @@ static void read_header(const struct end *client, struct direction *d)
 			client_left(DONE);
 		if (got == 0)
 			fail(EXIT_REFUSED, "refused: the client has ended within its PROXY header");
+		if (is_shortage(errno))
+			fail(EXIT_SYSTEM, "recv: %s", strerror(errno));
 		if (failed(READ_FAILED) != NOT_NOW)
 			client_left(CLIENT_RESET);
 		if (deadline == 0)

@@ -290,7 +290,11 @@ too_late() {
     RELAY=$BATS_TEST_TMPDIR/unguarded/relay holds the_clock_is_set
 }
 
-# --- one failure for all ---
+# --- the machine's failures are not the client's ---
+
+@test "a failure of the machine's own is told, not taken for a client that has left" {
+    holds failing_call:recvfrom:{ENOMEM,ENOBUFS}:recv failing_call:getpeername:ENOBUFS:getpeername
+}
 
 @test "--bind that fails is told in one line, whatever number of backends there are" {
     holds bind_that_fails

@@ -1137,6 +1137,18 @@ def injecting(what):
 
 
 @scenario
+def failing_call(call, name, text):
+    """It is the machine's failure: the client has not left."""
+    with Relay("-v", "-a", "any", client="socket", tracer=injecting(f"{call}:error={name}:when=1")) as relay:
+        client = relay.call()
+        assert seen(client)[1] == "reset"
+        assert relay.status() == 111, (relay.status(), relay.text())
+        (line,) = relay.log()
+        assert line.startswith(f'relay: error msg="{text}'), line
+        not_contacted(relay)
+
+
+@scenario
 def bind_that_fails():
     """--bind's address is the same for all backends: one line, and none of them is asked."""
     with Relay("-v", "--bind=192.0.2.1", client="socket", after=("tcp",)) as relay:
