@@ -2262,8 +2262,19 @@ static enum progress win(int i)
 	return CONNECTED;
 }
 
+/* Whether another attempt has a descriptor, and may give it back. */
+static bool others_may_end(int i)
+{
+	int j;
+
+	for (j = 0; j < race.count; j++)
+		if (j != i && race.p[1 + j].fd >= 0)
+			return true;
+	return false;
+}
+
 /* Connects attempt i, or tries it again. */
-static enum progress try_connect(int i)
+static enum progress try_connect(int i, long long ms)
 {
 	struct attempt *a = &race.attempts[i];
 	struct pollfd *p = &race.p[1 + i];
@@ -2281,6 +2292,11 @@ static enum progress try_connect(int i)
 		return win(i);
 	if (p->fd >= 0 || errno == EAGAIN)
 		return STARTED;
+	if (is_shortage(errno) && others_may_end(i)) {
+		if (a->target->under_way == 1)          /* its time has not begun */
+			a->target->deadline = ms + conn.options.timeout;
+		return STARTED;
+	}
 	explain_error(a->target, errno);
 	return end_attempt(i);
 }
@@ -2295,7 +2311,7 @@ static enum progress advance_attempt(int i, long long ms)
 	int error = ETIMEDOUT;
 
 	if (a->lookup == NULL && race.p[1 + i].fd < 0 && ms < t->deadline)
-		return try_connect(i);
+		return try_connect(i, ms);
 	if (revents == 0 && ms < t->deadline)
 		return STARTED;
 	if (a->lookup != NULL) {
@@ -2371,7 +2387,7 @@ static enum progress start_attempt(long long ms)
 	}
 	a->to = t->next != NULL ? t->next : &t->backend.address;
 	t->next = a->to->ai_next;
-	return try_connect(race.count - 1);
+	return try_connect(race.count - 1, ms);
 }
 
 /* How long to wait, at most, until something is due: the next attempt is not, while

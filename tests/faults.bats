@@ -213,6 +213,10 @@ too_late() {
     holds few_descriptors_under_inetd:{3,4,5,6,7,8} few_descriptors_and_a_pipe_on_2
 }
 
+@test "a backend that hangs and has the last descriptor does not keep out the next" {
+    holds few_descriptors_and_several_backends
+}
+
 @test "with little memory relay says so, or works" {
     holds no_memory:address no_memory:name
 }

@@ -741,6 +741,22 @@ def few_descriptors_and_a_pipe_on_2():
 
 
 @scenario
+def few_descriptors_and_several_backends():
+    """One hangs, and has the last descriptor: the living one is not passed over for that."""
+    with Relay("-v", "-t", "1", client="socket", before=("full",), tracer=("prlimit", "--nofile=4")) as relay:
+        client = relay.call()
+        backend = relay.answer()
+        carries(client, backend)
+        half_close(client)
+        half_close(backend)
+        assert relay.status() == 0
+        skipped, last = relay.log()
+        assert skipped.startswith('relay: skipped msg="cannot connect: Operation timed out') and \
+            skipped.endswith(relay.others[0][1]), skipped
+        assert last.endswith(" end=done"), last
+
+
+@scenario
 def no_memory(kind):
     """RLIMIT_AS, from next to nothing up. Where the system can start relay at all, the
     connection works or one line says why it does not."""
