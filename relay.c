@@ -2229,6 +2229,8 @@ static enum progress end_attempt(int i)
 	struct target *t = race.attempts[i].target;
 	size_t behind = (size_t)(--race.count - i);
 
+	if (race.began == 0)            /* many that fail soon take long, too */
+		race.began = now();
 	close(race.p[1 + i].fd);
 	memmove(&race.attempts[i], &race.attempts[i + 1], behind * sizeof *race.attempts);
 	memmove(&race.p[1 + i], &race.p[2 + i], behind * sizeof *race.p);
@@ -2330,7 +2332,7 @@ static enum progress advance_attempt(int i, long long ms)
 		error = ECONNREFUSED;
 	else if (revents != 0)
 		return win(i);
-	if (revents == 0)
+	if (ms >= t->deadline)
 		t->next = NULL;
 	explain_error(t, error);
 	return end_attempt(i);

@@ -294,6 +294,15 @@ too_late() {
     RELAY=$BATS_TEST_TMPDIR/unguarded/relay holds the_clock_is_set
 }
 
+@test "--timeout is for all addresses of a name, however quickly each fails" {
+    local i
+    for i in {1..40}; do
+        echo "127.0.1.$i many.example"
+    done >"$BATS_TEST_TMPDIR/hosts"
+    private_network
+    holds time_limit_of_quick_failures
+}
+
 # --- the machine's failures are not the client's ---
 
 @test "a failure of the machine's own is told, not taken for a client that has left" {

@@ -1146,6 +1146,20 @@ def the_clock_is_set():
             assert 3.4 < float(relay.closed()["seconds"]) < 10, relay.text()
 
 
+@scenario
+def time_limit_of_quick_failures():
+    """A name with many addresses, each of which refuses soon, and not at once: --timeout is
+    for all of them."""
+    with Relay("-v", "-t", "1", client="socket", tracer=("strace", "-D", "-qq", "-o", "/dev/null", "-e", "trace=ppoll",
+                                                         "-e", "inject=ppoll:delay_exit=150000")) as relay:
+        relay.command[-1] = "many.example:1"
+        start = time.monotonic()
+        assert seen(relay.call()) == (b"", "reset")
+        took = time.monotonic() - start
+        error(relay, 111, "cannot connect: ")
+        assert took < 1 + 2 * AT_ONCE, took
+
+
 # ---- failures of system calls that are no word about the client ----
 
 def injecting(what):
