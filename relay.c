@@ -734,7 +734,7 @@ static bool bit(const union proxyhdr_addr *a, unsigned i)
  * its bits count. */
 static unsigned parse_network(union proxyhdr_addr *net, const char *text, int len)
 {
-	char address[INET6_ADDRSTRLEN + sizeof "/128"];
+	char address[INET6_ADDRSTRLEN + sizeof "[]/128"];
 	unsigned bits, width, i;
 	char *slash;
 

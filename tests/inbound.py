@@ -283,6 +283,7 @@ NETWORKS = [        # the client is 127.0.0.1 or, where there is a tcp6, ::1
     ("tcp", "0.0.0.0/0", True), ("tcp", "any", True), ("tcp", "::ffff:127.0.0.1", True),
     ("tcp", "::ffff:127.0.0.0/104", True), ("tcp", "10.0.0.0/8,127.0.0.0/31", True),
     ("tcp", "unix,::1,127.0.0.1", True), ("tcp", "127.0.0.1,unix", True),
+    ("tcp", "[0000:0000:0000:0000:0000:ffff:255.255.255.255]/128,127.0.0.1", True),
     ("tcp", "127.0.0.0", False), ("tcp", "127.0.0.2", False), ("tcp", "127.0.0.0/32", False),
     ("tcp", "127.0.0.2/31", False), ("tcp", "126.0.0.0/8", False), ("tcp", "128.0.0.0/1", False),
     ("tcp", "::/0", False), ("tcp", "::1", False), ("tcp", "unix", False),
