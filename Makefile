@@ -1,5 +1,6 @@
 # relay: make, make check, make install PREFIX= DESTDIR=, make uninstall, make clean,
-# make bench, make bench-quick (two minutes), make bench-plot (of what bench measured)
+# make fuzz SECS=60 (each target), make bench, make bench-quick (two minutes),
+# make bench-plot (of what bench measured)
 
 PREFIX   = /usr/local
 BINDIR   = $(PREFIX)/bin
@@ -58,6 +59,16 @@ tests/build/%/relay: relay.c proxyhdr.c proxyhdr.h Makefile
 	mkdir -p $(@D)
 	$(COMPILE) $(VARIANT) $(LINK) $(LDFLAGS) -o $@ relay.c proxyhdr.c
 
+# Targets of libFuzzer's. Address sanitizer's end needs calls that the sandbox forbids.
+tests/build/fuzz/%: tests/fuzz/%.c $(wildcard tests/fuzz/*.h) relay.c proxyhdr.c proxyhdr.h Makefile
+	mkdir -p $(@D)
+	clang -std=c11 -D_GNU_SOURCE $(WARNINGS) -pthread -g -O1 -DNO_SANDBOX \
+		-fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -o $@ $< proxyhdr.c
+
+SECS = 60
+fuzz:
+	sh tests/fuzz/run.sh $(SECS)
+
 check: all
 	sh tests/run.sh
 
@@ -82,4 +93,4 @@ clean:
 	rm -f relay relay.o proxyhdr.o
 	rm -rf tests/build
 
-.PHONY: all check bench bench-quick bench-plot install uninstall clean
+.PHONY: all check fuzz bench bench-quick bench-plot install uninstall clean
