@@ -27,6 +27,7 @@ cd "$here/.." || exit 1
 [ "$suites" ] || set -- "$@" tests/*.bats
 
 need parallel=parallel make=make gcc=gcc g++=g++ clang=clang musl-gcc=musl-tools \
+    /usr/lib/llvm-14/lib/clang/14.0.6/lib/linux=libclang-rt-14-dev \
     /usr/include/stdio.h=libc6-dev \
     bats=bats /usr/lib/bats/bats-support/load.bash=bats-support \
     /usr/lib/bats/bats-assert/load.bash=bats-assert \
