@@ -453,12 +453,6 @@ static void client_left(enum ending ending)
 	exit(0);
 }
 
-/* The machine is short of something: that says nothing about the other side. */
-static bool is_shortage(int error)
-{
-	return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
-}
-
 /* ---- waiting ---- */
 
 static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
@@ -1220,8 +1214,6 @@ static void explain_no_peer(int fd)
 	int listens = 0, error = errno;
 	socklen_t len = sizeof listens;
 
-	if (is_shortage(errno))
-		fail(EXIT_SYSTEM, "getpeername: %s", strerror(errno));
 	getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len);
 	if (listens)
 		fail(EXIT_USAGE, "descriptor %d is a listening socket: set Accept=yes (systemd) or nowait (inetd)", fd);
@@ -1577,8 +1569,6 @@ static void read_header(const struct end *client, struct direction *d)
 			client_left(DONE);
 		if (got == 0)
 			fail(EXIT_REFUSED, "refused: the client has ended within its PROXY header");
-		if (is_shortage(errno))
-			fail(EXIT_SYSTEM, "recv: %s", strerror(errno));
 		if (failed(READ_FAILED) != NOT_NOW)
 			client_left(CLIENT_RESET);
 		if (deadline == 0)
@@ -2264,11 +2254,13 @@ static enum progress win(int i)
 	return CONNECTED;
 }
 
-/* Whether another attempt has a descriptor, and may give it back. */
-static bool others_may_end(int i)
+/* Whether what is short may be there again: another attempt has a descriptor. */
+static bool is_passing(int error, int i)
 {
 	int j;
 
+	if (error != EMFILE && error != ENFILE && error != ENOBUFS && error != ENOMEM)
+		return false;
 	for (j = 0; j < race.count; j++)
 		if (j != i && race.p[1 + j].fd >= 0)
 			return true;
@@ -2294,7 +2286,7 @@ static enum progress try_connect(int i, long long ms)
 		return win(i);
 	if (p->fd >= 0 || errno == EAGAIN)
 		return STARTED;
-	if (is_shortage(errno) && others_may_end(i)) {
+	if (is_passing(errno, i)) {
 		if (a->target->under_way == 1)          /* its time has not begun */
 			a->target->deadline = ms + conn.options.timeout;
 		return STARTED;
