@@ -198,8 +198,9 @@ class Relay:
     """relay as a launcher starts it for one client, and the backend it is given.
 
     client   tcp: through tcpserver. tcp6: so, over IPv6. unix: a UNIX socket. accepted: a
-             TCP socket on descriptors 0 and 1. inetd: on 0, 1 and 2. pipes: one on 0, one on 1. pipes-2: and
-             that one on 2, too. pipe-in, pipe-out: a pipe on 0 or 1, a TCP socket on the other
+             TCP socket on descriptors 0 and 1. inetd: on 0, 1 and 2. pipes: one on 0, one
+             on 1. pipes-2: and that one on 2, too. pipes-socket: behind filters, the socket
+             itself on 2. pipe-in, pipe-out: a pipe on 0 or 1, a TCP socket on the other
     backend  tcp, tcp6, unix, abstract. refusing: nobody listens. full, full-unix: the
              accept queue is full
     before, after  further backends, of these kinds, on the command line before and after
@@ -331,7 +332,11 @@ class Relay:
             reads, one = pipe()
             near = Pair(reads, near)
         two = one if self.kind in ("inetd", "pipes-2") else self.stderr
+        if self.kind == "pipes-socket":
+            self.beyond, two = map(self.keep, self.socket_and_peer())
         self.process = subprocess.Popen(self.command, stdin=zero, stdout=one, stderr=two)
+        if self.kind == "pipes-socket":
+            two.close()
         if self.kind == "pipes-kept":
             self.far = [self.keep(zero), self.keep(one)]
         else:
@@ -1175,10 +1180,11 @@ def error_goes_elsewhere(client_kind):
     """Descriptor 2 is the client: promises.bats looks for the message in syslog."""
     with Relay(client=client_kind, backend="refusing") as relay:
         client = relay.call()
-        if client_kind == "pipes-2":
+        if client_kind.startswith("pipes"):
             assert read_to_eof(client) == b""
         else:
             assert read_to_reset(client) == b""
+        assert client_kind != "pipes-socket" or read_to_eof(relay.beyond) == b""
         assert relay.status() == 111
 
 

@@ -103,7 +103,7 @@ holds() {
 }
 
 @test "a client that ends within its header is refused, one that says nothing has left" {
-    holds cut_short reset_within
+    holds cut_short reset_within reset_just_before
 }
 
 @test "a header that is not whole within --timeout is refused" {
@@ -130,6 +130,9 @@ holds() {
     holds twice_in_a_row
 }
 
-@test "10000 mutations of headers are accepted or refused as proxyhdr says" {
-    holds mutations:10000
+@test "mutations of headers are accepted or refused as proxyhdr says" {
+    # The builds that watch take their time.
+    local count=10000
+    [[ ! $BUILD ]] || count=500
+    holds mutations:$count
 }

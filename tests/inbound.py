@@ -19,7 +19,7 @@ import subprocess
 import time
 
 from ends import (AT_ONCE, PATIENCE, V2_SIGNATURE, Background, Relay, half_close, is_silent, main,
-                  noise, read, read_to_eof, read_to_reset, reset, scenario, wait_until)
+                  noise, read, read_to_eof, read_to_reset, reset, scenario, traced, wait_until)
 from header import crc32c
 
 CLIENT4, SERVER4 = ("192.0.2.7", 51234), ("198.51.100.2", 443)
@@ -398,6 +398,24 @@ def reset_within():
         reset(client)
         assert relay.status(AT_ONCE) == 0
         assert relay.closed()["end"] == "client-reset"
+        not_contacted(relay)
+
+
+@scenario
+def reset_just_before():
+    """So has one whose reset comes after relay has asked its socket, and before it reads."""
+    tracer, lines = traced("getpeername,recvfrom", "recvfrom:delay_enter=1000000:when=1")
+
+    def has_asked():
+        with contextlib.suppress(FileNotFoundError):
+            return any(line.startswith("getpeername(0,") for line in lines())
+
+    with Relay("-v", "-1", "-a", "any", tracer=tracer) as relay:
+        client = relay.call()
+        wait_until(has_asked)
+        reset(client)
+        assert relay.closed()["end"] == "client-reset"
+        assert relay.status() == 0
         not_contacted(relay)
 
 

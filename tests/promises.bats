@@ -9,10 +9,6 @@
 
 load helper
 
-BUILD=${BATS_TEST_FILENAME##*/promises}
-BUILD=${BUILD%.bats}
-[[ ! $BUILD ]] || RELAY=$ROOT/tests/build/${BUILD#-}/relay
-
 ENDS=$BATS_TEST_DIRNAME/ends.py
 export TCPSERVER6
 
@@ -102,7 +98,7 @@ is_over() {
 }
 
 @test "S1: a backend with an abstract name, which only Linux has, gets its header so, too" {
-    if [[ $BUILD == -portable ]]; then
+    if [[ $BUILD == portable ]]; then
         run "$RELAY" @backend </dev/null
         assert_failure 100
         assert_output --partial "Linux only"
@@ -350,6 +346,12 @@ is_over() {
 @test "S9: an error goes to syslog where the client's pipe is on descriptor 2" {
     syslog_start
     holds error_goes_elsewhere:pipes-2
+    logged '^<27>relay\[[0-9]+\]: error msg="cannot connect: Connection refused.* backend=127\.0\.0\.1:'
+}
+
+@test "S9: an error goes to syslog where the client's socket is on descriptor 2 behind filters" {
+    syslog_start
+    holds error_goes_elsewhere:pipes-socket
     logged '^<27>relay\[[0-9]+\]: error msg="cannot connect: Connection refused.* backend=127\.0\.0\.1:'
 }
 

@@ -220,6 +220,18 @@ within() {
     nothing_reached_backend
 }
 
+@test "a backend that is written as other programs want it is told how relay does" {
+    local p=$backend
+    backend_record "$p"
+    expect 100 '*HOST:PORT, not a URL*' "$RELAY" "http://127.0.0.1:$p"
+    expect 100 '*HOST:PORT, not a URL*' "$RELAY" "http://127.0.0.1:$p/"
+    expect 100 '*HOST:PORT, not a URL*' "$RELAY" "tcp://[::1]:$p"
+    expect 100 '*by its path alone, as in /run/backend.sock*' "$RELAY" unix:/run/backend.sock
+    expect 100 '*by its path alone*' "$RELAY" "unix:/run/backend.sock:$p"
+    no_problems
+    nothing_reached_backend
+}
+
 @test "a UNIX path has one byte or more, and fits its address" {
     local first
     for first in / @; do
@@ -265,6 +277,30 @@ within() {
     for fds in 99 3,99 99,3 8,9 2147483647; do
         expect 100 '*descriptor*not open*' "$RELAY" "fd:$fds"
     done
+    no_problems
+}
+
+@test "fd: takes what is connected, and open for what relay is to do with it" {
+    # 3 is a socket that listens, 4 one of datagrams; 5 can be read only, 6 written only.
+    under=(python3 -c 'import os, socket, sys
+for fd, kind in (3, socket.SOCK_STREAM), (4, socket.SOCK_DGRAM):
+    ours = socket.socket(type=kind)
+    ours.bind(("127.0.0.1", 0))
+    if kind == socket.SOCK_STREAM:
+        ours.listen()
+    os.dup2(ours.fileno(), fd + 100)
+for fd in 5, 6, 7:
+    os.dup2(os.open("/dev/null", (os.O_RDONLY, os.O_WRONLY, os.O_RDWR)[fd - 5]), fd + 100)
+for fd in range(3, 8):
+    os.dup2(fd + 100, fd)
+os.execv(sys.argv[1], sys.argv[1:])')
+    expect 100 'descriptor 3 is no connected stream socket" backend=fd:3' "$RELAY" fd:3
+    expect 100 'descriptor 4 is no connected stream socket*' "$RELAY" fd:4
+    expect 100 'descriptor 3 is no connected stream socket*' "$RELAY" fd:5,3
+    expect 100 'descriptor 5 is not open for writing: *reads R and writes W*' "$RELAY" fd:5,5
+    expect 100 'descriptor 5 is not open for writing: *' "$RELAY" fd:7,5
+    expect 100 'descriptor 6 is not open for reading: *' "$RELAY" fd:6,7
+    expect 100 'descriptor 7 is no socket: other things need two*fd:6,7*' "$RELAY" fd:7
     no_problems
 }
 
@@ -384,6 +420,13 @@ within() {
     done
     no_problems
     nothing_reached_backend
+}
+
+@test "a backend may be named twice" {
+    backend_record "$backend"
+    sends 'PROXY UNKNOWN' "$RELAY" -l hash "$to" "$to"
+    sends 'PROXY UNKNOWN' "$RELAY" -l random "$to" "$to"
+    no_problems
 }
 
 @test "wrong usage is told even with -q" {
@@ -787,6 +830,14 @@ while True:
     assert_equal "$(cat -A "$(all_bytes)")" 'PROXY UNKNOWN^M$'$'\nhello$'
     run grep -F "$to" "$(log_file syslog)"
     assert_output --regexp "relay\\[[0-9]+\\]: closed backend=$to up=6 down=0 seconds=0\\.[0-9]{3} end=done\$"
+}
+
+@test "descriptor 2 closed where there is no /dev/null: no connection" {
+    [[ $(id -u) == 0 ]] || skip "a mount namespace needs root"
+    backend_record "$backend"
+    run -111 unshare -m sh -c 'mount -t tmpfs none /dev && echo hello | "$0" "$@" 2>&-' "$RELAY" "$to"
+    assert_output ''
+    nothing_reached_backend
 }
 
 @test "descriptors 0, 1 and 2 closed: told in syslog, and no connection" {
