@@ -51,7 +51,7 @@ int main(int argc, char **argv)
 	set_linger(0, 1);
 	int backend = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
 	set_linger(backend, 1);
-	connect(backend, (struct sockaddr *)&to, sizeof to);
+	(void)connect(backend, (struct sockaddr *)&to, sizeof to);
 	struct pollfd p[2] = { { backend, POLLOUT, 0 }, { 0, 0, 0 } };
 	poll(p, 2, -1);
 	send(backend, header, (size_t)proxyhdr_build(header, sizeof header, &hdr), MSG_NOSIGNAL);
