@@ -1,6 +1,6 @@
 # relay: make, make check, make install PREFIX= DESTDIR=, make uninstall, make clean,
-# make fuzz SECS=60 (each target), make bench, make bench-quick (two minutes),
-# make bench-plot (of what bench measured)
+# make fuzz SECS=60 (each target), make coverage (which lines the tests run, and which
+# not), make bench, make bench-quick (two minutes), make bench-plot (of what bench measured)
 
 PREFIX   = /usr/local
 BINDIR   = $(PREFIX)/bin
@@ -47,16 +47,28 @@ relay.o: relay.c proxyhdr.h Makefile tests/build/flags
 proxyhdr.o: proxyhdr.c proxyhdr.h Makefile tests/build/flags
 	$(COMPILE) -c -o $@ proxyhdr.c
 
-# Built otherwise, as VARIANT says. For tests/promises.bats with each path of its own:
-# every byte through a pipe, and POSIX alone. For tests/sandbox.bats: one that makes the
-# system calls that its client asks for, and the same without a sandbox.
+# Built otherwise, as VARIANT says. For suites that are links, as promises-piped.bats is:
+# every byte through a pipe; POSIX alone; the system's C library; what AddressSanitizer,
+# UBSan and gcov add. For tests/sandbox.bats: one that makes the system calls that its
+# client asks for, and the same without a sandbox. And for tests/memcheck.bats.
 tests/build/piped/relay:    VARIANT = -DBULK=0
 tests/build/portable/relay: VARIANT = -DPORTABLE
+tests/build/asan/relay:     VARIANT = -O0 -g -fsanitize=address,undefined -fno-sanitize-recover=all \
+	--coverage -fprofile-update=atomic -DREPORTS='"$(CURDIR)/tests/build/asan/report"' -include tests/watched.h
 tests/build/hostile/relay:  VARIANT = -include tests/forbidden.h
 tests/build/freed/relay:    VARIANT = -include tests/forbidden.h -DNO_SANDBOX
+tests/build/memcheck/relay: VARIANT = -O1 -fno-inline -g -DNO_SANDBOX
+tests/build/asan/relay: tests/watched.h
 tests/build/hostile/relay tests/build/freed/relay: tests/forbidden.h
+GLIBC    = $(patsubst %,tests/build/%/relay,glibc asan memcheck)
+$(GLIBC): override CC = gcc
+$(GLIBC): override LINK =
+$(GLIBC): override PIE =
+$(GLIBC): override KERNEL =
+$(GLIBC): override LDFLAGS =
 tests/build/%/relay: relay.c proxyhdr.c proxyhdr.h Makefile
 	mkdir -p $(@D)
+	rm -f $(@D)/*.gcda $(@D)/report.*
 	$(COMPILE) $(VARIANT) $(LINK) $(LDFLAGS) -o $@ relay.c proxyhdr.c
 
 # Targets of libFuzzer's. Address sanitizer's end needs calls that the sandbox forbids.
@@ -71,6 +83,11 @@ fuzz:
 
 check: all
 	sh tests/run.sh
+
+# The suites for AddressSanitizer, whose build counts lines too; make check has the same
+# at its end. With tests/coverage.txt, which has the lines that no test reaches, and why.
+coverage: all
+	COVERAGE=yes sh tests/run.sh tests/*-asan.bats tests/proxyhdr.bats
 
 bench: all
 	sh tests/bench/run.sh
@@ -93,4 +110,4 @@ clean:
 	rm -f relay relay.o proxyhdr.o
 	rm -rf tests/build
 
-.PHONY: all check fuzz bench bench-quick bench-plot install uninstall clean
+.PHONY: all check fuzz coverage bench bench-quick bench-plot install uninstall clean

@@ -15,8 +15,13 @@ bats_load_library bats-assert
 PATH=$PATH:/usr/local/bin:/usr/sbin:/sbin
 TESTS=$(cd "$BATS_TEST_DIRNAME" && pwd)
 ROOT=$(dirname "$TESTS")
-RELAY=$ROOT/relay
 PEER=$TESTS/peer.py
+
+# SUITE-BUILD.bats is a link to SUITE.bats: its tests, of relay built otherwise. See the
+# Makefile.
+BUILD=''
+if [[ -L $BATS_TEST_FILENAME ]]; then BUILD=${BATS_TEST_FILENAME##*-} BUILD=${BUILD%.bats}; fi
+RELAY=$ROOT/${BUILD:+tests/build/$BUILD/}relay
 
 # A package of its own, which conflicts with ucspi-tcp: tests/run.sh unpacks it.
 TCPSERVER6=$TESTS/build/ucspi-tcp-ipv6/usr/bin/tcpserver
@@ -26,6 +31,15 @@ export ROOT RELAY TCPSERVER6
 work_dir() {
     echo "${BATS_TEST_TMPDIR:-$BATS_FILE_TMPDIR}"
 }
+
+# What AddressSanitizer and UBSan find goes to files, for descriptor 2 may be the
+# client's: see no_reports. And so does what gcov complains of.
+reports=${BATS_TEST_TMPDIR:-${BATS_FILE_TMPDIR:-}}/report
+if [[ $BUILD == asan ]]; then
+    export ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1:log_path=$reports
+    export UBSAN_OPTIONS=print_stacktrace=1:log_path=$reports
+    export GCOV_ERROR_FILE=$reports.gcov
+fi
 
 # --- ports and waiting ---
 
@@ -173,8 +187,26 @@ left_of() {
 
 # stop_all: for teardown and teardown_file. Stops what this test, or this file,
 # started, the last one first, and shows what they wrote (bats prints it only
-# when the test fails). Fails where something was left behind.
+# when the test fails). Fails where something was left behind, or reported.
 stop_all() {
+    local failed=0
+    stop_started || failed=1
+    no_reports || failed=1
+    return "$failed"
+}
+
+# no_reports: no sanitizer has found anything.
+no_reports() {
+    local files
+    files=$(compgen -G "$reports.*" || compgen -G "$TESTS/build/asan/report.*") || return 0
+    # shellcheck disable=SC2086 # process ids and gcov end the names
+    tail -n +1 $files
+    # shellcheck disable=SC2086
+    rm -f $files
+    return 1
+}
+
+stop_started() {
     local dir name failed=0
     dir=$(work_dir)
     [[ -e $dir/started ]] || return 0

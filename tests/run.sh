@@ -24,6 +24,8 @@ for argument; do
     set -- "$@" "$argument"
 done
 cd "$here/.." || exit 1
+# Of all suites, or where make coverage asks: which lines they have run.
+[ $# -gt 0 ] || COVERAGE=yes
 [ "$suites" ] || set -- "$@" tests/*.bats
 
 need parallel=parallel make=make gcc=gcc g++=g++ clang=clang musl-gcc=musl-tools \
@@ -44,7 +46,7 @@ need parallel=parallel make=make gcc=gcc g++=g++ clang=clang musl-gcc=musl-tools
     tcpdump=tcpdump python3=python3 \
     openssl=openssl stunnel=stunnel4 tlswrapper=tlswrapper ssh=openssh-client \
     strace=strace setcap=libcap2-bin ps=procps ss=iproute2 nft=nftables xz=xz-utils \
-    dnsmasq=dnsmasq-base faketime=faketime \
+    dnsmasq=dnsmasq-base faketime=faketime valgrind=valgrind gcov=gcc \
     git=git mandoc=mandoc col=bsdextrautils shellcheck=shellcheck clang-tidy=clang-tidy cppcheck=cppcheck
 # These conflict with what is installed above, or with each other; a machine may
 # have a mail system of its own; and sshd, installed, would make keys for it. Exim
@@ -59,12 +61,25 @@ unpack tests/build/openssh-server openssh-server
 unpack tests/build/exim exim4-daemon-heavy
 chmod u-s tests/build/exim/usr/sbin/exim4
 
-make all tests/build/piped/relay tests/build/portable/relay \
-    tests/build/hostile/relay tests/build/freed/relay >&2 || exit 1
+builds=''
+for build in piped portable glibc asan memcheck hostile freed; do
+    builds="$builds tests/build/$build/relay"
+done
+# shellcheck disable=SC2086 # a list of words
+make all $builds >&2 || exit 1
 
 export LC_ALL=C.UTF-8
 export BATS_LIB_PATH=/usr/lib/bats
 export BATS_TEST_TIMEOUT="${BATS_TEST_TIMEOUT:-180}"
+# Where gcov counts, whoever relay runs as; beside its program where a launcher passes
+# on no environment.
+GCOV_PREFIX=$(mktemp -d) && chmod 1777 "$GCOV_PREFIX" tests/build/asan || exit 1
+rm -f tests/build/asan/*.gcda tests/build/asan/report.*
+export GCOV_PREFIX GCOV_PREFIX_STRIP=99
+trap 'rm -rf "$GCOV_PREFIX"' EXIT
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
 # Suites side by side, one for each core; the tests of a suite in turn.
 set -- --jobs "$(nproc)" --no-parallelize-within-files "$@"
 
@@ -91,6 +106,9 @@ set -- --jobs "$(nproc)" --no-parallelize-within-files "$@"
     [ "$ran" = "$plan" ] || complain "$ran tests ran, $plan were planned"
     [ "$failed" -eq 0 ] || good=''
     [ "$status" = 0 ] || [ "$failed" -gt 0 ] || complain "bats ended with status $status"
+    if [ "${COVERAGE:-}" ]; then
+        python3 tests/coverage.py "$GCOV_PREFIX" || complain "lines that no test runs, and tests/coverage.txt does not name"
+    fi
     echo "$passed passed, $failed failed, $skipped skipped"
     [ "$good" ]
 }

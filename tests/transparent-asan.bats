@@ -1,0 +1,1 @@
+transparent.bats
