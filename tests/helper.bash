@@ -328,11 +328,12 @@ start_inside() {
     start "$name" "${under[@]}" "$@"
 }
 
-# record_inside HOST:PORT: a recording backend there, which begins to count anew.
+# record_inside HOST:PORT [PEER-OPTION...]: a recording backend there, which begins to
+# count anew.
 record_inside() {
     rm -rf "$BATS_TEST_TMPDIR/backend"
     mkdir "$BATS_TEST_TMPDIR/backend"
-    start_inside backend python3 "$PEER" record "$1" "$BATS_TEST_TMPDIR/backend"
+    start_inside backend python3 "$PEER" record "$1" "$BATS_TEST_TMPDIR/backend" "${@:2}"
     wait_for inside sh -c "ss -Hltn 'src ${1%:*} and sport = :${1##*:}' | grep ."
 }
 

@@ -2,13 +2,13 @@
 # Copyright (c) 2026 The relay authors. SPDX-License-Identifier: ISC
 #
 # A real systemd with the units of examples/systemd. It boots once for all of
-# these tests: a container that shares the machine's network, over the machine's
-# own files, what it writes being in memory.
+# these tests.
 
 load helper
 load connection
 load readme
 load backend
+load nspawn
 
 EXAMPLES=$BATS_TEST_DIRNAME/../examples
 UNITS=$EXAMPLES/systemd
@@ -17,7 +17,8 @@ STYLES=(stdin fd3)
 setup_file() {
     BACKEND=$(free_port)
     export BACKEND
-    mkdir -p "$BATS_FILE_TMPDIR"/{units/sockets.target.wants,examples,fs,journal,run}
+    mkdir -p "$BATS_FILE_TMPDIR"/{units/sockets.target.wants,files/usr/local/bin,examples,run}
+    cp "$RELAY" "$BATS_FILE_TMPDIR/files/usr/local/bin"
     cp "$UNITS"/* "$BATS_FILE_TMPDIR/examples"
     ln -s /lib/systemd/system/sockets.target "$BATS_FILE_TMPDIR/units/default.target"
 
@@ -56,7 +57,8 @@ setup_file() {
     add_unit transparent relay "127.0.0.1:$(free_port)" ""
     add_drop_in transparent transparent/transparent.conf "s/8080/$BACKEND/"
 
-    machine_boot
+    machine_boot --bind-ro="$BATS_FILE_TMPDIR/examples:/run/examples" \
+        --bind="$BATS_FILE_TMPDIR/run:/run/relay"
 }
 
 teardown_file() {
@@ -64,8 +66,7 @@ teardown_file() {
 }
 
 setup() {
-    inside journalctl --sync
-    BEGUN=$(date +@%s.%6N)
+    journal_begins
 }
 
 teardown() {
@@ -117,47 +118,6 @@ where() {
     esac
 }
 
-# In a mount namespace of its own: no mount can outlive it. Arguments: the
-# machine's directory, the relay to put into it, control groups to join.
-# shellcheck disable=SC2016 # expanded by the bash that runs it
-BOOT='
-set -e
-dir=$1 relay=$2
-shift 2
-for group; do
-    mkdir "$group"
-    echo $$ >"$group/cgroup.procs"
-done
-mount -t tmpfs tmpfs "$dir/fs"
-mkdir -p "$dir"/fs/{work,root,upper/etc,upper/usr/local/bin}
-cp "$relay" "$dir/fs/upper/usr/local/bin/relay"
-echo 127.0.0.1 localhost >"$dir/fs/upper/etc/hosts"
-tr -d - </proc/sys/kernel/random/uuid >"$dir/fs/upper/etc/machine-id"
-mount -t overlay overlay "$dir/fs/root" \
-    -o "lowerdir=/,upperdir=$dir/fs/upper,workdir=$dir/fs/work"
-exec systemd-nspawn --boot --quiet --directory="$dir/fs/root" \
-    --machine="relay-$$" --register=no --keep-unit --kill-signal=SIGRTMIN+3 \
-    --console=pipe --link-journal=no --resolv-conf=off --timezone=off \
-    --bind-ro="$dir/units:/etc/systemd/system" --bind-ro="$dir/examples:/run/examples" \
-    --bind="$dir/journal:/var/log/journal" --bind="$dir/run:/run/relay"'
-
-machine_boot() {
-    local groups
-    mapfile -t groups < <(machine_groups)
-    start machine unshare --mount --propagation private \
-        bash -c "$BOOT" boot "$BATS_FILE_TMPDIR" "$RELAY" "${groups[@]}"
-    if ! WAIT_SECONDS=60 wait_for booted_or_dead || ! booted; then
-        echo "no systemd to test with: it did not boot, or does not listen. It said:" >&2
-        cat "$(log_file machine)" >&2
-        return 1
-    fi
-    children_of machine >"$BATS_FILE_TMPDIR/init"
-}
-
-booted_or_dead() {
-    booted || ! is_running machine
-}
-
 # Every socket unit listens.
 booted() {
     local listen
@@ -167,38 +127,6 @@ booted() {
         *) listening "${listen##*:}" || return ;;
         esac
     done < <(cat "$BATS_FILE_TMPDIR"/listen.*)
-}
-
-# Groups for the machine alone. systemd-nspawn makes more of them below: in the
-# group that we are in, they would stay, and two machines would share them.
-machine_groups() {
-    local mount path
-    if mount=$(findmnt -fnro TARGET -t cgroup2); then
-        path=$(sed -n 's/^0:://p' /proc/self/cgroup)
-        echo "$mount${path%/}/relay-test-$$"
-    fi
-    if mount=$(findmnt -fnro TARGET -t cgroup -O name=systemd); then
-        path=$(sed -n 's/^[0-9]*:name=systemd://p' /proc/self/cgroup)
-        echo "$mount${path%/}/relay-test-$$"
-    fi
-}
-
-machine_stop() {
-    local failed=0 group
-    stop_all || failed=1
-    for group in $(machine_groups); do
-        # Fails where a process is left in one of them.
-        [[ ! -d $group ]] || find "$group" -depth -type d -exec rmdir {} + || failed=1
-    done
-    if findmnt -nro TARGET | grep -F "$BATS_FILE_TMPDIR/"; then
-        failed=1
-    fi
-    return "$failed"
-}
-
-# inside COMMAND...: run it in the machine.
-inside() {
-    nsenter -m -u -i -p -t "$(<"$BATS_FILE_TMPDIR/init")" -- "$@"
 }
 
 # --- its units ---
@@ -226,11 +154,6 @@ accepted() {
 }
 
 # --- its journal ---
-
-# journal MATCH...: messages since the test began.
-journal() {
-    journalctl -q -o cat -D "$BATS_FILE_TMPDIR/journal" --since="$BEGUN" "$@"
-}
 
 # journal_of NAME MATCH...: those of and about its connections.
 journal_of() {
