@@ -1,6 +1,7 @@
 # relay: make, make check, make install PREFIX= DESTDIR=, make uninstall, make clean,
-# make fuzz SECS=60 (each target), make coverage (which lines the tests run, and which
-# not), make bench, make bench-quick (two minutes), make bench-plot (of what bench measured)
+# make dist (a tarball), make deb (a Debian package), make fuzz SECS=60 (each target),
+# make coverage (which lines the tests run, and which not), make bench, make bench-quick
+# (two minutes), make bench-plot (of what bench measured)
 
 PREFIX   = /usr/local
 BINDIR   = $(PREFIX)/bin
@@ -98,16 +99,65 @@ bench-quick: all
 bench-plot:
 	sh tests/bench/plot.sh
 
-install: all
-	mkdir -p $(DESTDIR)$(BINDIR) $(DESTDIR)$(MANDIR)/man1
-	install -m 755 relay $(DESTDIR)$(BINDIR)/relay
-	install -m 644 relay.1 $(DESTDIR)$(MANDIR)/man1/relay.1
-
-uninstall:
-	rm -f $(DESTDIR)$(BINDIR)/relay $(DESTDIR)$(MANDIR)/man1/relay.1
-
 clean:
 	rm -f relay relay.o proxyhdr.o
-	rm -rf tests/build
+	rm -rf tests/build build
 
-.PHONY: all check fuzz coverage bench bench-quick bench-plot install uninstall clean
+.PHONY: all check fuzz coverage bench bench-quick bench-plot clean
+
+# ---- packages ----
+
+DOCDIR   = $(PREFIX)/share/doc/relay
+UNITDIR  = $(PREFIX)/lib/systemd/system
+VERSION  = $(shell sed -n 's/^.define VERSION "\(.*\)"/\1/p' relay.c)
+
+# The texts that are installed: FILE=PLACE. What they say of /usr/local/bin/relay they
+# say of $(BINDIR)/relay then. demo.sh is for those who have the tests.
+TEXTS = relay.1=$(MANDIR)/man1/relay.1 README.md=$(DOCDIR)/README.md \
+	examples/systemd/relay.socket=$(UNITDIR)/relay.socket \
+	examples/systemd/relay@.service=$(UNITDIR)/relay@.service \
+	proxyhdr.c=$(DOCDIR)/examples/proxyhdr.c proxyhdr.h=$(DOCDIR)/examples/proxyhdr.h \
+	$(foreach file,$(shell find examples ! -type d ! -name demo.sh),$(file)=$(DOCDIR)/$(file))
+
+install: all
+	mkdir -p $(DESTDIR)$(BINDIR)
+	install -m 755 relay $(DESTDIR)$(BINDIR)/relay
+	@echo 'manual page, units, README and examples, below $(DESTDIR)$(PREFIX)'
+	@set -e; for text in $(TEXTS); do \
+	    from=$${text%%=*} to=$(DESTDIR)$${text#*=} mode=644; \
+	    if [ -x "$$from" ]; then mode=755; fi; \
+	    mkdir -p "$${to%/*}"; \
+	    rm -f "$$to"; \
+	    sed 's|/usr/local/bin/relay|$(BINDIR)/relay|g' "$$from" >"$$to"; \
+	    chmod "$$mode" "$$to"; \
+	done
+
+uninstall:
+	rm -f $(DESTDIR)$(BINDIR)/relay
+	@echo 'manual page, units, README and examples, below $(DESTDIR)$(PREFIX)'
+	@rm -f $(foreach text,$(TEXTS),$(DESTDIR)$(lastword $(subst =, ,$(text))))
+	@[ ! -d $(DESTDIR)$(DOCDIR) ] || find $(DESTDIR)$(DOCDIR) -depth -type d -empty -delete
+
+# All that git knows, as it is here, with the date of the last commit. In an unpacked
+# tarball its MANIFEST has both, and so that makes the same tarball again.
+dist:
+	@set -e; rm -rf build; mkdir -p build/dist; \
+	if [ -e MANIFEST ]; then cp -p MANIFEST build/dist; date=$$(stat -c %Y MANIFEST); \
+	else LC_ALL=C git ls-files >build/dist/MANIFEST; date=$$(git log -1 --format=%ct); fi; \
+	tar --format=ustar --mtime="@$${SOURCE_DATE_EPOCH:-$$date}" --mode=u=rwX,go=rX \
+	    --owner=root:0 --group=root:0 --transform='flags=r;s|^|relay-$(VERSION)/|' \
+	    -I 'gzip -9n' -cf build/relay-$(VERSION).tar.gz \
+	    -T build/dist/MANIFEST -C build/dist MANIFEST; \
+	rm -r build/dist
+	@echo build/relay-$(VERSION).tar.gz
+
+# Of the tarball, with debian/, by the tools of Debian's developers, which take no orders
+# from this make.
+deb: dist
+	umask 022 && tar -C build -xf build/relay-$(VERSION).tar.gz
+	cd build/relay-$(VERSION) && \
+	    env -u MAKEFLAGS -u MAKEOVERRIDES -u MFLAGS -u MAKELEVEL dpkg-buildpackage -us -uc
+	rm -r build/relay-$(VERSION)
+	@echo build/relay_$(VERSION)_*.deb
+
+.PHONY: install uninstall dist deb

@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 # Copyright (c) 2026 The relay authors. SPDX-License-Identifier: ISC
 #
-# The Makefile, in a copy of the tree: compilers, dependencies, install. And
+# The Makefile, in a copy of the tree: compilers, dependencies. And
 # what is checked without being run: shell scripts, the manual page, and that
 # program and documents name the same options.
 
@@ -11,7 +11,7 @@ load helper
 setup() {
     tree=$BATS_TEST_TMPDIR/tree
     mkdir "$tree"
-    tar -C "$ROOT" -c --exclude=./.git --exclude=./relay --exclude='*.o' --exclude=./tests/build . |
+    tar -C "$ROOT" -c --exclude=./.git --exclude=./relay --exclude='*.o' --exclude=./tests/build --exclude=./build . |
         tar -C "$tree" -x
     cd "$tree" || return
     # make check passes its own on to make here.
@@ -24,9 +24,9 @@ teardown() {
 
 # --- what the tests have in common ---
 
-# files [DIRECTORY]: what is there, one a line.
+# files: what is there, one a line.
 files() {
-    find "${1:-.}" ! -type d -printf '%P\n' | sort
+    find . ! -type d -printf '%P\n' | sort
 }
 
 # assert_builds COMPILER KIND MAKE-ARGUMENT...: everything, without a warning,
@@ -156,7 +156,7 @@ rebuilt() {
     before=$(files)
     assert_equal "$(grep -cx 'relay.c\|tests/usage.bats\|README.md' <<<"$before")" 3
     make
-    mkdir -p tests/build && touch tests/build/something
+    mkdir -p build tests/build && touch build/something tests/build/something
     assert [ "$(files)" != "$before" ]
     make clean
     assert_equal "$(files)" "$before"
@@ -169,47 +169,8 @@ rebuilt() {
     git init -q .
     git add -A
     make
-    mkdir -p tests/build && touch tests/build/something
+    mkdir -p build tests/build && touch build/something tests/build/something
     assert_equal "$(git status --porcelain | grep -v '^A ')" ''
-}
-
-# --- install ---
-
-# installed DIRECTORY: its files, their modes.
-installed() {
-    find "$1" ! -type d -printf '%P %m\n' | sort
-}
-
-@test "make install installs relay and relay.1, make uninstall removes them" {
-    local stage=$BATS_TEST_TMPDIR/stage
-    make -j8 install DESTDIR="$stage"
-    assert_equal "$(installed "$stage")" 'usr/local/bin/relay 755
-usr/local/share/man/man1/relay.1 644'
-    cmp relay "$stage/usr/local/bin/relay"
-    cmp relay.1 "$stage/usr/local/share/man/man1/relay.1"
-
-    # Over an older one; beside the files of others.
-    touch "$stage/usr/local/bin/relay-other" "$stage/usr/local/share/man/man1/other.1"
-    echo old >"$stage/usr/local/bin/relay"
-    make install DESTDIR="$stage"
-    cmp relay "$stage/usr/local/bin/relay"
-    make uninstall DESTDIR="$stage"
-    assert_equal "$(files "$stage")" 'usr/local/bin/relay-other
-usr/local/share/man/man1/other.1'
-    make uninstall DESTDIR="$stage"
-}
-
-@test "make install goes where PREFIX says" {
-    local stage=$BATS_TEST_TMPDIR/stage prefix=$BATS_TEST_TMPDIR/prefix
-    make install PREFIX=/usr DESTDIR="$stage"
-    assert_equal "$(installed "$stage")" 'usr/bin/relay 755
-usr/share/man/man1/relay.1 644'
-    make install PREFIX="$prefix"
-    assert_equal "$(installed "$prefix")" 'bin/relay 755
-share/man/man1/relay.1 644'
-    "$prefix/bin/relay" --version
-    make uninstall PREFIX="$prefix"
-    assert_equal "$(files "$prefix")" ''
 }
 
 # --- without running it ---

@@ -47,6 +47,7 @@ need parallel=parallel make=make gcc=gcc g++=g++ clang=clang musl-gcc=musl-tools
     openssl=openssl stunnel=stunnel4 tlswrapper=tlswrapper ssh=openssh-client \
     strace=strace setcap=libcap2-bin ps=procps ss=iproute2 nft=nftables xz=xz-utils \
     dnsmasq=dnsmasq-base faketime=faketime valgrind=valgrind gcov=gcc \
+    dh=debhelper dpkg-buildpackage=dpkg-dev lintian=lintian /usr/share/build-essential/list=build-essential \
     git=git mandoc=mandoc col=bsdextrautils shellcheck=shellcheck clang-tidy=clang-tidy cppcheck=cppcheck
 # These conflict with what is installed above, or with each other; a machine may
 # have a mail system of its own; and sshd, installed, would make keys for it. Exim
