@@ -1999,6 +1999,7 @@ static void explain_error(struct target *t, int error)
 	        error == EACCES && local ? ": may the user that runs relay write to that socket?" :
 	        error == EACCES ? ": does a route or a firewall forbid it?" :
 	        error == ECONNRESET ? ": does it take connections from here?" :
+	        error == EADDRNOTAVAIL ? ": is there an address, and a free port, to connect from?" :
 	        error == ETIMEDOUT && conn.options.bind_client ?
 	        ": do its answers to the client's address come here?" : "");
 }
