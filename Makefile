@@ -1,7 +1,7 @@
 # relay: make, make check, make install PREFIX= DESTDIR=, make uninstall, make clean,
 # make dist (a tarball), make deb (a Debian package), make fuzz SECS=60 (each target),
-# make coverage (which lines the tests run, and which not), make bench, make bench-quick
-# (two minutes), make bench-plot (of what bench measured)
+# make coverage (which lines the tests run, and which not), make load (tests/load.bats in full), make bench,
+# make bench-quick (two minutes), make bench-plot (of what bench measured)
 
 PREFIX   = /usr/local
 BINDIR   = $(PREFIX)/bin
@@ -99,11 +99,14 @@ bench-quick: all
 bench-plot:
 	sh tests/bench/plot.sh
 
+load: all
+	LOAD_FULL=yes BATS_TEST_TIMEOUT=900 sh tests/run.sh tests/load.bats
+
 clean:
 	rm -f relay relay.o proxyhdr.o
 	rm -rf tests/build build
 
-.PHONY: all check fuzz coverage bench bench-quick bench-plot clean
+.PHONY: all check fuzz coverage load bench bench-quick bench-plot clean
 
 # ---- packages ----
 

@@ -121,6 +121,11 @@ log_file() {
     echo "$(work_dir)/$1.log"
 }
 
+# comment NAME: what it writes are this test's comments. Returns when it has ended.
+comment() {
+    tail --pid="$(pid_of "$1")" -s 0.2 -n +1 -f -- "$(log_file "$1")" 2>/dev/null | sed -u 's/^/# /' >&3
+}
+
 # pid_of NAME: its process id, and that of its session.
 pid_of() {
     cat "$(work_dir)/$1.pid"

@@ -38,6 +38,8 @@ setup_file() {
     add_unit busy relay "$(free_port)" "$verbose" -e '/^# These mount a view/,/^$/d' -e '/^UMask=/aUser=daemon'
     add_unit crowded relay "$(free_port)" "$verbose"
     sed -i 's/^MaxConnections=.*/MaxConnections=3/' "$BATS_FILE_TMPDIR/units/test-crowded.socket"
+    add_unit flooded relay "$(free_port)" "$verbose" -e '/^# These mount a view/,/^$/d' -e '/^UMask=/aUser=daemon'
+    sed -i 's/^MaxConnections=.*/MaxConnections=40/' "$BATS_FILE_TMPDIR/units/test-flooded.socket"
     # Of the three backends in the drop-in the second lives.
     add_unit several relay "$(free_port)" ""
     add_drop_in several balance/balance.conf "s/:8080/:$(free_port)/; s/:8081/:$BACKEND/; s/:8082/:$(free_port)/"
@@ -561,6 +563,29 @@ nobody_waits() {
     port=$(where crowded) run crowd 3 127.0.0.1 127.0.0.2 ::1
     assert_output $'3\nclosed\nclosed'
     wait_for journal_matches 'Too many incoming connections' -u test-crowded.socket
+}
+
+# flood NAME [NAME=VALUE...]: of tests/load.py, which tells what it was like.
+flood() {
+    start load python3 "$TESTS/load.py" flood launcher="$(<"$BATS_FILE_TMPDIR/init")" machine=yes \
+        port="$(where "$1")" backend="$BACKEND" over=closed others=1 after=30 "${@:2}"
+    comment load
+    exit_status load || return
+    wait_for no_instance "$1"
+}
+
+@test "a flood from one address gets no more than the limit for it, and others are served" {
+    local limit
+    limit=$(sed -n 's/^MaxConnectionsPerSource=//p' "$UNITS/relay.socket")
+    flood busy limit="$limit" count="${limit}0" other_address=127.0.0.2
+    run journal_of busy SYSLOG_IDENTIFIER=relay PRIORITY=3
+    assert_output ''
+}
+
+@test "a flood from everywhere gets no more than the limit for all, other ports are served, and then everybody" {
+    flood flooded limit=40 count=400 addresses=40 other_port="$(where busy)"
+    run journal_of flooded SYSLOG_IDENTIFIER=relay PRIORITY=3
+    assert_output ''
 }
 
 @test "a burst of 400 connections does not end the listening" {
