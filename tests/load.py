@@ -270,7 +270,7 @@ class Network:
                 match = re.fullmatch(rb"PROXY TCP4 (127[.0-9]+) 127\.0\.0\.1 (\d+) (\d+)", header)
                 assert match, f"no header: {data[:200]}"
                 name = match[1].decode(), int(match[2]), int(match[3])
-                if name in self.expected and not self.expected[name].cancelled():
+                if name in self.expected and not self.expected[name].done():
                     self.expected[name].set_result((sock, early))
                     return
         sock.close()
@@ -364,7 +364,7 @@ async def hold(launcher, count):
             say(f"{len(held)} held after {time.monotonic() - begun:.1f} s")
 
     await crew(64, (open_one() for _ in range(count)))
-    assert len(launcher.children()) == len(relays()) == count
+    assert len(launcher.children()) == len(relays()) == count, f"{len(launcher.children())} children, {len(relays())} relays"
     say(f"{(free - available_memory()) / count:.0f} KiB of the machine's memory for each, both its ends included; {condition()}")
 
     async def come_and_go():
