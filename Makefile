@@ -100,7 +100,7 @@ bench-plot:
 	sh tests/bench/plot.sh
 
 load: all
-	LOAD_FULL=yes BATS_TEST_TIMEOUT=900 sh tests/run.sh tests/load.bats
+	LOAD_FULL=yes BATS_TEST_TIMEOUT=900 sh tests/run.sh --no-parallelize-across-files tests/load.bats
 
 clean:
 	rm -f relay relay.o proxyhdr.o

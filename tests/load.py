@@ -97,31 +97,36 @@ def relays(namespace="net", of="self"):
     return found
 
 
-def sockets():
-    """[state, local port, port of the peer] of each TCP socket in this network."""
-    lines = subprocess.run(["ss", "-Htan"], check=True, capture_output=True, text=True).stdout
-    return [(state, local.rpartition(":")[2], peer.rpartition(":")[2])
-            for state, _, _, local, peer, *_ in map(str.split, lines.splitlines())]
-
-
-def nothing_left(launcher, descriptors):
-    """No process, no descriptor of the launcher's, and no socket but in TIME-WAIT."""
-    wait_until(lambda: not launcher.children())
-    assert not relays(), f"relays are left: {relays()}"
-    assert launcher.descriptors() == descriptors, f"{launcher.descriptors()}, not {descriptors}"
-    wait_until(lambda: {state for state, _, _ in sockets()} <= {"LISTEN", "TIME-WAIT"})
-
-
-def resting(port, backend):
-    """How many sockets are in TIME-WAIT, and whose they are: who closes first has it."""
+def sockets(port=80, backend=8080):
+    """State and owner of each TCP socket in this network that does not listen: how many."""
     count = collections.Counter()
-    for state, local, peer in sockets():
-        if state == "TIME-WAIT":
-            count["relay's to the client" if local == str(port) else
+    lines = subprocess.run(["ss", "-Htan"], check=True, capture_output=True, text=True).stdout
+    for state, _, _, local, peer, *_ in map(str.split, lines.splitlines()):
+        local, peer = local.rpartition(":")[2], peer.rpartition(":")[2]
+        if state != "LISTEN":
+            count[state, "relay's to the client" if local == str(port) else
                   "the client's" if peer == str(port) else
                   "relay's to the backend" if peer == str(backend) else
                   "the backend's" if local == str(backend) else "somebody's"] += 1
-    return dict(sorted(count.items()))
+    return count
+
+
+def resting():
+    """Of these, the ones in TIME-WAIT: who closes first has it."""
+    return {owner: n for (state, owner), n in sorted(sockets().items()) if state == "TIME-WAIT"}
+
+
+def nothing_left(launcher, descriptors):
+    """No process, no descriptor of the launcher's, and no socket but in TIME-WAIT. What
+    the kernel still tries to send, of clients that have left, takes a while."""
+    def left():
+        return launcher.children(), relays(), {kind: n for kind, n in sockets().items() if kind[0] != "TIME-WAIT"}
+
+    try:
+        wait_until(lambda: not any(left()), PATIENCE)
+    except AssertionError as error:
+        raise AssertionError(f"there are left {left()}") from error
+    assert launcher.descriptors() == descriptors, f"{launcher.descriptors()}, not {descriptors}"
 
 
 def available_memory():
@@ -385,8 +390,8 @@ async def hold(launcher, count):
     assert passers > 100
     wait_until(lambda: len(launcher.children()) == count)
     await crew(64, (connection.finish(WAYS[i % 4]) for i, connection in enumerate(held)))
-    nothing_left(launcher, descriptors)
-    say(f"the launcher has {launcher.memory()} KiB of its own, before {memory}; TIME-WAIT: {resting(80, 8080)}")
+    await asyncio.to_thread(nothing_left, launcher, descriptors)
+    say(f"the launcher has {launcher.memory()} KiB of its own, before {memory}; TIME-WAIT: {resting()}")
     network.close()
 
 
@@ -446,7 +451,7 @@ def sequence(launcher, count, first):
         assert len(launcher.children()) <= 2, f"processes pile up: {launcher.children()}"
         say(f"{count // 10 * tenth} in {seconds:.0f} s; the launcher has {launcher.memory()} KiB of its own")
     nothing_left(launcher, descriptors)
-    rest = resting(80, 8080)
+    rest = resting()
     say(f"{count / seconds:.0f} a second; the {first} closes first; TIME-WAIT: {rest}")
     # Of a page it could not be told from the stack's.
     assert launcher.memory() - memory <= 8, f"the launcher had {memory} KiB, and has {launcher.memory()}"
@@ -556,7 +561,7 @@ async def bulk(launcher, count, size):
         room = int(file.read()) * 4096 // MIB
     assert 0 < pipes[0] <= room and pipes[1] > 0, f"{pipes[0]} pipes of {room}, {pipes[1]} relays without"
     await crew(count, (connection.finish(WAYS[i % 2]) for i, connection in enumerate(connections)))
-    nothing_left(launcher, descriptors)
+    await asyncio.to_thread(nothing_left, launcher, descriptors)
     network.close()
 
 
@@ -608,7 +613,7 @@ async def slowloris(launcher, count, timeout, slots):
         f"meanwhile {len(waits)} others were served, each within {max(waits):.2f} s")
     assert min(took) >= timeout, "ended before its time"
     assert max(waits) < (longest if count >= slots else timeout), "others had to wait"
-    nothing_left(launcher, descriptors)
+    await asyncio.to_thread(nothing_left, launcher, descriptors)
     network.close()
 
 
@@ -714,7 +719,7 @@ async def flood(launcher, limit, count, over, addresses=1, port=80, backend=8080
         f"{time.monotonic() - begun:.2f} s; {peak} processes at most, {least // 1024} MiB free at least; {condition()}")
     await until(lambda: not launcher.relays())
     if not machine:
-        nothing_left(launcher, descriptors)
+        await asyncio.to_thread(nothing_left, launcher, descriptors)
     assert peak <= limit + others, f"{peak} processes at once"
     observer.cancel()
     network.close()
