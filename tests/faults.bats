@@ -10,8 +10,8 @@ load helper
 
 export TCPSERVER6
 
-# Those that mostly wait. They all run from the start, at the same time; the second list
-# in a network of its own.
+# Those that mostly wait. They all run from the start, at the same time: the second list
+# in a network of its own, the third with a relay of its own.
 WAITING=(
     backend_never_reads
     client_gone_in_connect_in_order
@@ -29,11 +29,17 @@ IN_A_HOLE=(
     dead_peer:client:hurried
     dead_peer:backend:hurried
 )
+WITH_A_FAKE_CLOCK=(the_clock_is_set)
 
 setup_file() {
     # Where another user than root can reach it.
     chmod 711 "$BATS_RUN_TMPDIR"
     install -m 755 "$RELAY" "$BATS_FILE_TMPDIR/relay"
+    make_variant unguarded -DNO_SANDBOX     # libfaketime opens files
+    LIBFAKETIME=$(dpkg -L libfaketime | grep '/libfaketime\.so\.1$')
+    export LIBFAKETIME
+    RELAY=$BATS_FILE_TMPDIR/unguarded/relay start clock python3 "$TESTS/faults.py" --results "$BATS_FILE_TMPDIR" \
+        "${WITH_A_FAKE_CLOCK[@]}"
     start waiting python3 "$TESTS/faults.py" --results "$BATS_FILE_TMPDIR" "${WAITING[@]}"
     [[ $(id -u) == 0 ]] || return 0
     private_network
@@ -49,7 +55,7 @@ teardown() { stop_all; }
 holds() {
     local scenario now=()
     for scenario; do
-        if [[ " ${WAITING[*]} ${IN_A_HOLE[*]} " == *" $scenario "* ]]; then
+        if [[ " ${WAITING[*]} ${IN_A_HOLE[*]} ${WITH_A_FAKE_CLOCK[*]} " == *" $scenario "* ]]; then
             WAIT_SECONDS=60 wait_for is_over "$scenario"
             cat "$BATS_FILE_TMPDIR/$scenario".*
             [[ -e $BATS_FILE_TMPDIR/$scenario.ok ]]
@@ -179,19 +185,19 @@ private_dev() {
 
 @test "a resolver's answer after another backend has won ends nothing" {
     private_network
-    too_late
+    too_late name nosuch name:quiet name:killed
 }
 
 @test "nor does it with the system's C library" {
     private_network
     make_variant libc
-    RELAY=$BATS_TEST_TMPDIR/libc/relay too_late
+    RELAY=$BATS_TEST_TMPDIR/libc/relay too_late name nosuch
 }
 
-# There is one resolver: one after the other.
+# too_late HOW...: there is one resolver, so one after the other.
 too_late() {
     local how
-    for how in name nosuch name:quiet name:killed; do
+    for how; do
         holds "too_late_an_answer:$how"
     done
 }
@@ -288,10 +294,7 @@ too_late() {
 }
 
 @test "time limits hold while the clock is set by years" {
-    make_variant unguarded -DNO_SANDBOX     # libfaketime opens files
-    LIBFAKETIME=$(dpkg -L libfaketime | grep '/libfaketime\.so\.1$')
-    export LIBFAKETIME
-    RELAY=$BATS_TEST_TMPDIR/unguarded/relay holds the_clock_is_set
+    holds the_clock_is_set
 }
 
 @test "--timeout is for all addresses of a name, however quickly each fails" {
@@ -315,6 +318,6 @@ too_late() {
 
 # make_variant NAME [FLAG...]: relay built with the system's compiler and C library.
 make_variant() {
-    mkdir "$BATS_TEST_TMPDIR/$1"
-    cc -std=c11 -D_GNU_SOURCE -O1 -pthread "${@:2}" -o "$BATS_TEST_TMPDIR/$1/relay" "$ROOT/relay.c" "$ROOT/proxyhdr.c"
+    mkdir "$(work_dir)/$1"
+    cc -std=c11 -D_GNU_SOURCE -O1 -pthread "${@:2}" -o "$(work_dir)/$1/relay" "$ROOT/relay.c" "$ROOT/proxyhdr.c"
 }
