@@ -1,7 +1,7 @@
 # relay: make, make check, make install PREFIX= DESTDIR=, make uninstall, make clean,
 # make dist (a tarball), make deb (a Debian package), make fuzz SECS=60 (each target),
-# make coverage (which lines the tests run, and which not), make load (tests/load.bats in full), make bench,
-# make bench-quick (two minutes), make bench-plot (of what bench measured)
+# make coverage (which lines the tests run, and which not), make load (tests/load.bats in
+# full), make bench, make bench-quick (two minutes), make bench-plot (of what bench measured)
 
 PREFIX   = /usr/local
 BINDIR   = $(PREFIX)/bin
