@@ -225,16 +225,28 @@ static bool is_same_file(const struct stat *a, const struct stat *b)
 	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
 
+/* unix(7): a socketpair's end has no name, and its address no room for one. The BSDs
+ * give 16 bytes all the same, but have no names that begin with NUL. */
+static bool has_name(const union proxyhdr_addr *a, socklen_t len)
+{
+#ifdef __linux__
+	return a->sa.sa_family != AF_UNIX || len > offsetof(struct sockaddr_un, sun_path);
+#else
+	(void)len;
+	return a->sa.sa_family != AF_UNIX || a->un.sun_path[0] != '\0';
+#endif
+}
+
 /* A socket that a listener has accepted: it has a name. Nobody logs to one. */
 static bool is_accepted(int fd)
 {
 	union proxyhdr_addr a;
 	socklen_t len = sizeof a;
 
-	a.sa.sa_family = AF_UNSPEC;
+	memset(&a, 0, sizeof a);
 	if (getsockname(fd, &a.sa, &len) < 0)
 		return true;            /* who knows: the system's log is never wrong */
-	return a.sa.sa_family != AF_UNIX || len > offsetof(struct sockaddr_un, sun_path);
+	return has_name(&a, len);
 }
 
 /* S9: inetd, and systemd with StandardInput=socket, put the client on
@@ -1146,9 +1158,11 @@ static void keep_alive(void)
 {
 	static const struct socket_option options[] = {
 		{ SOL_SOCKET, SO_KEEPALIVE, 1 },
+#ifdef TCP_KEEPIDLE             /* OpenBSD has sysctl(8) for it, for all sockets alike */
 		{ IPPROTO_TCP, TCP_KEEPIDLE, 60 },
 		{ IPPROTO_TCP, TCP_KEEPINTVL, 20 },
-		{ IPPROTO_TCP, TCP_KEEPCNT, 6 }
+		{ IPPROTO_TCP, TCP_KEEPCNT, 6 },
+#endif
 	};
 
 	set_options(&conn.ends[CLIENT], options, sizeof options / sizeof *options);
@@ -1243,8 +1257,8 @@ static bool ask_socket(struct end *client)
 	case AF_INET: case AF_INET6:
 		return true;
 	case AF_UNIX:
-		/* a socketpair has no name: something stands between it and the client */
-		if (len > offsetof(struct sockaddr_un, sun_path))
+		/* a socketpair: something stands between it and the client */
+		if (has_name(&conn.server, len))
 			return true;
 	}
 	memset(&conn.client, 0, sizeof conn.client);
