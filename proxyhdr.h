@@ -2,11 +2,40 @@
  *
  * Copyright (c) 2026 The relay authors. SPDX-License-Identifier: ISC
  *
- * Two files to drop into any C or C++ program. Pure functions: no I/O, no
- * allocation, no globals; safe in threads and signal handlers.
+ * Two files to drop into any C or C++ program: compile proxyhdr.c with the rest. A server
+ * behind a proxy learns with them who its client is. The header comes before all else
+ * (examples/receiver.c is a whole server):
+ *
+ *	static int read_header(int fd, struct proxyhdr *hdr, unsigned char *buf, size_t *len)
+ *	{
+ *		int n;
+ *
+ *		for (*len = 0; (n = proxyhdr_parse(hdr, buf, *len)) == 0; ) {
+ *			ssize_t got = read(fd, buf + *len, PROXYHDR_MAX - *len);
+ *
+ *			if (got <= 0)
+ *				return PROXYHDR_ENOTPROXY;
+ *			*len += (size_t)got;
+ *		}
+ *		return n;       // what is in buf[n..*len) is the client's
+ *	}
+ *
+ * A proxy fills a struct proxyhdr, src with getpeername(2) and dst with getsockname(2);
+ * proxyhdr_build makes it bytes, proxyhdr_add_tlv adds to them; and they are sent in one
+ * write, before anything else and without waiting for the client's first byte.
  *
  * One rule for every return value: a length in bytes (> 0); 0 where there is
  * not enough yet; a negative enum proxyhdr_error where something is wrong.
+ *
+ * Threads, signals   Pure functions: no I/O, no globals. Any of them, anywhere.
+ * Memory             No allocation, under 1 KiB of stack. TLVs are given where they are,
+ *                    in the caller's buffer, for as long as it is left alone.
+ * Byte order         Addresses and ports as socket calls have them, all other numbers
+ *                    the machine's own, a TLV's value as it is sent.
+ * The caller's part  Who may send a header: whoever may can claim any address. How long
+ *                    one is waited for. sa_len, on systems that have it: it stays 0.
+ * Limits             Of TLVs' values only CRC32C and UNIQUE_ID are checked. Where sun_path
+ *                    has less than PROXY's 108 bytes, the rest is left out.
  *
  * "PROXY spec" is HAProxy's doc/proxy-protocol.txt of 2026-04-27.
  */
@@ -113,9 +142,9 @@ int proxyhdr_next_tlv(struct proxyhdr_tlv *tlv, const void *tlvs, size_t len);
 /* Writes the header *hdr to buf[0..size). Returns its length,
  * at most PROXYHDR_BUILD_MAX; PROXYHDR_ESPACE; or PROXYHDR_EARGUMENT for a
  * version that is neither 1 nor 2, unequal or other address families, or
- * addresses with transport UNSPEC. *hdr's TLVs are not written. What v1 cannot say (UNIX, DGRAM, LOCAL,
- * no addresses) becomes UNKNOWN. LOCAL is written without addresses.
- * PROXY spec 2.1, 2.2. */
+ * addresses with transport UNSPEC. *hdr's TLVs are not written. What v1 cannot
+ * say (UNIX, DGRAM, LOCAL, no addresses) becomes UNKNOWN. LOCAL is written
+ * without addresses. PROXY spec 2.1, 2.2. */
 int proxyhdr_build(void *buf, size_t size, const struct proxyhdr *hdr);
 
 /* Appends a TLV to the v2 header at buf, of size bytes in all. Returns the
