@@ -3,9 +3,13 @@
 # Copyright (c) 2026 The relay authors. SPDX-License-Identifier: ISC
 #
 # proxyhdr.c by itself: what it reads and writes, byte for byte, by the groups of
-# tests/proxyhdr_test.c; and that it is two files for any C or C++ program.
+# tests/proxyhdr_test.c; that it is two files for any C or C++ program; and a server
+# made of them, examples/receiver.c, with real senders.
+#
+# shellcheck disable=SC2154 # set by connection
 
 load helper
+load connection
 
 warnings=(-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Werror)
 
@@ -16,6 +20,8 @@ setup_file() {
     gcc -std=c11 -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all --coverage \
         "${warnings[@]}" -o tests/build/asan/proxyhdr_test tests/proxyhdr_test.c proxyhdr.c
 }
+
+teardown() { stop_all; }
 
 # group NAME: its checks hold.
 group() {
@@ -298,4 +304,180 @@ END
         assert_equal "$compiler:$(nm -u "$BATS_TEST_TMPDIR/$compiler.o" |
             grep -vwE 'mem(cpy|move|set|cmp)|bcmp')" "$compiler:"
     done
+}
+
+@test "the loop in proxyhdr.h's comment is C and C++" {
+    cd "$BATS_TEST_TMPDIR"
+    {
+        printf '#include "proxyhdr.h"\n#include <unistd.h>\n'
+        sed -n 's/^ \*\t//p' "$ROOT/proxyhdr.h"
+        echo 'int (*use)(int, struct proxyhdr *, unsigned char *, size_t *) = read_header;'
+    } >loop.c
+    grep 'while\|for' loop.c
+    gcc -std=c11 "${warnings[@]}" -I "$ROOT" -c loop.c
+    g++ -Wall -Wextra -Wpedantic -Werror -I "$ROOT" -x c++ -c loop.c
+}
+
+# --- a server made of them: examples/receiver.c ---
+
+# receives: it does, at $port, and is known as "receiver".
+receives() {
+    connection
+    front=$(free_port)
+    cc -std=c11 -D_POSIX_C_SOURCE=200809L -g -fsanitize=address,undefined -fno-sanitize-recover=all \
+        "${warnings[@]}" -I "$ROOT" -o "$BATS_TEST_TMPDIR/receiver" "$ROOT/examples/receiver.c" "$ROOT/proxyhdr.c"
+    start receiver "$BATS_TEST_TMPDIR/receiver" "$port"
+    wait_listening "$port"
+}
+
+# learns REGEX CLIENT: what the receiver tells of a client that asks at $front.
+learns() {
+    local said
+    said=$(ask "$front" "$from" "$2" "${3:-127.0.0.1}" </dev/null)
+    assert_equal "$said" "hello $2"
+    learnt "client=$2 port=$from payload=0$1"
+    from=$(free_port)
+}
+
+# learnt REGEX: it has written such a line.
+learnt() {
+    wait_for grep -Ex -e "$1" "$(log_file receiver)"
+}
+
+@test "the receiver compiles as POSIX has it, with gcc, clang and musl-gcc, without a warning" {
+    local compiler
+    for compiler in gcc clang musl-gcc; do
+        "$compiler" -std=c11 -D_POSIX_C_SOURCE=200809L "${warnings[@]}" -I "$ROOT" \
+            -o "$BATS_TEST_TMPDIR/receiver" "$ROOT/examples/receiver.c" "$ROOT/proxyhdr.c"
+    done
+}
+
+@test "the receiver learns from relay who the client is, and the TLVs" {
+    receives
+    tcpserver_relay "$front" -1 "127.0.0.1:$port"
+    learns '' 127.0.0.2
+    stop tcpserver
+    tcpserver_relay "$front" -2 -u -c -x authority=relay.example -x 0xE0= "127.0.0.1:$port"
+    learns " 0x02=$(hex_text relay.example) 0xE0= 0x05=[0-9a-f]{64} 0x03=[0-9a-f]{8}" 127.0.0.2
+    stop tcpserver
+    LISTEN=::1 tcpserver_relay "$front" -2 "127.0.0.1:$port"
+    learns '' ::1 ::1
+}
+
+@test "the receiver takes what comes behind the header for the client's" {
+    receives
+    printf 'PROXY TCP4 203.0.113.7 198.51.100.2 51234 443\r\nto you' | ask "$port" >"$answer"
+    assert_equal "$(cat "$answer")" 'hello 203.0.113.7'
+    learnt 'client=203\.0\.113\.7 port=51234 payload=6'
+}
+
+@test "the receiver takes the connection's own address where the header names none" {
+    local said
+    receives
+    said=$("$RELAY" -1 "127.0.0.1:$port" </dev/null | cat)
+    assert_equal "$said" 'hello 127.0.0.1'
+    said=$("$RELAY" -2 "127.0.0.1:$port" </dev/null | cat)
+    assert_equal "$said" 'hello 127.0.0.1'
+    run "$RELAY" -2 --check "127.0.0.1:$port"
+    assert_failure 111 # it closes, too
+    assert_output --partial 'answer="hello 127.0.0.1"'
+}
+
+@test "the receiver learns from HAProxy who the client is, in both versions" {
+    local second
+    receives
+    second=$(free_port)
+    cat >"$BATS_TEST_TMPDIR/haproxy.cfg" <<END
+defaults
+    mode tcp
+    timeout connect 10s
+    timeout client 1m
+    timeout server 1m
+listen v1
+    bind 127.0.0.1:$front
+    server receiver 127.0.0.1:$port send-proxy
+listen v2
+    bind 127.0.0.1:$second
+    unique-id-format of-%cp
+    server receiver 127.0.0.1:$port send-proxy-v2 proxy-v2-options crc32c,unique-id
+END
+    start haproxy haproxy -f "$BATS_TEST_TMPDIR/haproxy.cfg"
+    wait_listening "$front"
+    wait_listening "$second"
+    learns '' 127.0.0.2
+    front=$second
+    learns " 0x03=[0-9a-f]{8} 0x05=$(hex_text "of-$from")" 127.0.0.2
+}
+
+@test "the receiver learns from curl's --haproxy-protocol who the client is" {
+    receives
+    run curl -sS -m 30 --noproxy '*' --http0.9 --haproxy-protocol --local-port "$from" "http://127.0.0.1:$port/"
+    assert_output 'hello 127.0.0.1'
+    learnt "client=127\.0\.0\.1 port=$from payload=[0-9]+"
+}
+
+@test "the receiver reads a header that comes byte by byte" {
+    local header
+    receives
+    for header in "$(hex_text 'PROXY TCP6 2001:db8::7 2001:db8::1 1 2')0d0a" \
+        "0d0a0d0a000d0a515549540a211100140102030405060708000100020500056576657279"; do
+        python3 - "$port" "$header" <<'PYTHON' >"$answer"
+import socket, sys, time
+client = socket.create_connection(("127.0.0.1", int(sys.argv[1])), 10)
+client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+for byte in bytes.fromhex(sys.argv[2]):
+    client.sendall(bytes([byte]))
+    time.sleep(0.002)   # or the kernel makes one read of many
+print(client.recv(100).decode(), end="")
+PYTHON
+        cat "$answer"
+    done
+    learnt 'client=2001:db8::7 port=1 payload=0'
+    learnt 'client=1\.2\.3\.4 port=1 payload=0 0x05=6576657279'
+}
+
+@test "the receiver refuses what is no header, or not all of one" {
+    local sent
+    receives
+    printf 'GET / HTTP/1.0\r\n\r\n' | ask "$port" >"$answer" || true # reset
+    assert_nothing_sent
+    learnt 'refused: not a PROXY header'
+    printf 'PROXY TCP4 1.2.3.4 5.6.7.8 1 65536\r\n' | ask "$port" >"$answer" || true
+    assert_nothing_sent
+    learnt 'refused: malformed port'
+    printf 'PROXY TCP4 1.2.3.4 5.6.7.8' | ask "$port" >"$answer" || true
+    assert_nothing_sent
+    sent=$(grep -c '' "$(log_file receiver)")
+    assert_equal "$sent" 2
+}
+
+@test "the receiver ends clients that say nothing, or a little for ever, and serves others meanwhile" {
+    receives
+    python3 - "$port" <<'PYTHON'
+import socket, sys, time
+to = ("127.0.0.1", int(sys.argv[1]))
+silent, slow, other = (socket.create_connection(to, 20) for _ in range(3))
+slow.settimeout(0.5)
+began = time.monotonic()
+other.sendall(b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n")
+assert other.recv(100) == b"hello 1.2.3.4\n"
+assert time.monotonic() - began < 4, "had to wait"
+slow.sendall(b"PROXY UNKNOWN ")
+while time.monotonic() - began < 20:
+    try:
+        slow.sendall(b".")
+        ended = slow.recv(1)
+    except TimeoutError:
+        continue
+    except OSError:
+        ended = b""
+    assert ended == b""
+    break
+else:
+    raise AssertionError("it waits for ever")
+try:
+    assert silent.recv(1) == b""
+except ConnectionResetError:
+    pass
+PYTHON
 }
