@@ -50,6 +50,17 @@
 #include <sys/syscall.h>
 #endif
 
+/* What macOS lacks, or calls otherwise. Nobody has run relay there or on a BSD yet:
+ * tests/elsewhere.h takes these things away on Linux, and that is all that is known. */
+#ifdef __APPLE__
+#include <sys/random.h>         /* getentropy */
+#define TCP_KEEPIDLE TCP_KEEPALIVE
+#define SOCK_NONBLOCK 0         /* start_connect asks for it */
+#ifndef MSG_NOSIGNAL
+#define MSG_NOSIGNAL 0          /* main ignores SIGPIPE */
+#endif
+#endif
+
 /* A read that brings so many bytes belongs to a bulk flow; -DBULK=0: all do. */
 #ifndef BULK
 #define BULK 65536
@@ -475,7 +486,27 @@ static volatile sig_atomic_t caught;
 static void catch(int sig)
 {
 	caught = sig;
+#ifdef __APPLE__
+	signal(SIGALRM, SIG_DFL);
+	alarm(1);
+#endif
 }
+
+#ifdef __APPLE__
+/* A signal may come just before poll: then SIGALRM ends relay, a second later. */
+static int ppoll(struct pollfd *p, nfds_t count, const struct timespec *t, const sigset_t *mask)
+{
+	sigset_t before;
+	int n, error;
+
+	sigprocmask(SIG_SETMASK, mask, &before);
+	n = caught ? -1 : poll(p, count, t != NULL ? (int)(t->tv_sec * 1000 + t->tv_nsec / 1000000) : -1);
+	error = caught ? EINTR : errno;
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	errno = error;
+	return n;
+}
+#endif
 
 /* With -v a signal that ends relay is logged. Without, it just ends it: the
  * sockets close with a reset either way (S4). */
@@ -2136,6 +2167,9 @@ static int start_connect(const struct addrinfo *to)
 
 	if (fd < 0)
 		return -1;
+#ifdef __APPLE__
+	fcntl(fd, F_SETFL, O_NONBLOCK);
+#endif
 	bind_source(fd, to);
 	set_linger(fd, true);
 	if (connect(fd, to->ai_addr, to->ai_addrlen) == 0 || errno == EINPROGRESS)
@@ -2872,6 +2906,9 @@ int main(int argc, char **argv)
 	struct direction *up = &conn.directions[CLIENT], *down = &conn.directions[BACKEND];
 	enum ending ending;
 
+#ifdef __APPLE__
+	signal(SIGPIPE, SIG_IGN);
+#endif
 	parse_options(argc, argv, &conn.options);
 	if (conn.options.check)
 		return check_all(&conn.options);
