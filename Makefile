@@ -26,7 +26,9 @@ LDFLAGS ?= -s
 WARNINGS = -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes
 PROTECT  = -fstack-protector-strong
 LEAN     = -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables
-COMPILE  = $(CC) -std=c11 -D_GNU_SOURCE $(WARNINGS) $(PROTECT) $(LEAN) $(PIE) $(KERNEL) -pthread $(CPPFLAGS) $(CFLAGS)
+# On 32 bits: fstat(2) of a log over 2 GiB, or written to after 2038.
+WIDE     = -D_FILE_OFFSET_BITS=64 -D_TIME_BITS=64
+COMPILE  = $(CC) -std=c11 -D_GNU_SOURCE $(WIDE) $(WARNINGS) $(PROTECT) $(LEAN) $(PIE) $(KERNEL) -pthread $(CPPFLAGS) $(CFLAGS)
 
 all: relay
 
