@@ -53,7 +53,8 @@ proxyhdr.o: proxyhdr.c proxyhdr.h Makefile tests/build/flags
 # Built otherwise, as VARIANT says. For suites that are links, as promises-piped.bats is:
 # every byte through a pipe; POSIX alone; the system's C library; what AddressSanitizer,
 # UBSan and gcov add. For tests/sandbox.bats: one that makes the system calls that its
-# client asks for, and the same without a sandbox. And for tests/memcheck.bats.
+# client asks for, and the same without a sandbox. For tests/elsewhere.bats: without what
+# macOS lacks, and some that write their filter down. And for tests/memcheck.bats.
 tests/build/piped/relay:    VARIANT = -DBULK=0
 tests/build/portable/relay: VARIANT = -DPORTABLE
 tests/build/asan/relay:     VARIANT = -O0 -g -fsanitize=address,undefined -fno-sanitize-recover=all \
@@ -61,7 +62,12 @@ tests/build/asan/relay:     VARIANT = -O0 -g -fsanitize=address,undefined -fno-s
 tests/build/hostile/relay:  VARIANT = -include tests/forbidden.h
 tests/build/freed/relay:    VARIANT = -include tests/forbidden.h -DNO_SANDBOX
 tests/build/memcheck/relay: VARIANT = -O1 -fno-inline -g -DNO_SANDBOX
+tests/build/macos/relay:    VARIANT = -include tests/elsewhere.h
+FILTERS  = $(patsubst %,tests/build/filter-%/relay,x86_64 arm64 riscv64)
+$(FILTERS):                 VARIANT = -include tests/filter.h
 tests/build/asan/relay: tests/watched.h
+tests/build/macos/relay: tests/elsewhere.h
+$(FILTERS): tests/filter.h
 tests/build/hostile/relay tests/build/freed/relay: tests/forbidden.h
 GLIBC    = $(patsubst %,tests/build/%/relay,glibc asan memcheck)
 $(GLIBC): override CC = gcc

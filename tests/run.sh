@@ -49,6 +49,15 @@ need parallel=parallel make=make gcc=gcc g++=g++ clang=clang musl-gcc=musl-tools
     dnsmasq=dnsmasq-base faketime=faketime valgrind=valgrind gcov=gcc \
     dh=debhelper dpkg-buildpackage=dpkg-dev lintian=lintian /usr/share/build-essential/list=build-essential \
     git=git mandoc=mandoc col=bsdextrautils shellcheck=shellcheck clang-tidy=clang-tidy cppcheck=cppcheck
+# For other machines: to compile for them, and to play them. Debian has these for x86-64.
+if [ "$(uname -m)" = x86_64 ]; then
+    need qemu-aarch64=qemu-user \
+        aarch64-linux-gnu-gcc=gcc-aarch64-linux-gnu /usr/aarch64-linux-gnu/lib/libc.a=libc6-dev-arm64-cross \
+        arm-linux-gnueabihf-gcc=gcc-arm-linux-gnueabihf /usr/arm-linux-gnueabihf/lib/libc.a=libc6-dev-armhf-cross \
+        i686-linux-gnu-gcc=gcc-i686-linux-gnu /usr/i686-linux-gnu/lib/libc.a=libc6-dev-i386-cross \
+        riscv64-linux-gnu-gcc=gcc-riscv64-linux-gnu /usr/riscv64-linux-gnu/lib/libc.a=libc6-dev-riscv64-cross \
+        s390x-linux-gnu-gcc=gcc-s390x-linux-gnu /usr/s390x-linux-gnu/lib/libc.a=libc6-dev-s390x-cross
+fi
 # These conflict with what is installed above, or with each other; a machine may
 # have a mail system of its own; and sshd, installed, would make keys for it. Exim
 # has no need to be setuid here.
