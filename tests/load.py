@@ -116,14 +116,17 @@ def resting():
     return {owner: n for (state, owner), n in sorted(sockets().items()) if state == "TIME-WAIT"}
 
 
-def nothing_left(launcher, descriptors):
-    """No process, no descriptor of the launcher's, and no socket but in TIME-WAIT. What
-    the kernel still tries to send, of clients that have left, takes a while."""
+def nothing_left(launcher, descriptors, late=False):
+    """No process, no descriptor of the launcher's, and no socket but in TIME-WAIT. late:
+    after a flood the kernel tries for a while to send what clients said that have left."""
     def left():
         return launcher.children(), relays(), {kind: n for kind, n in sockets().items() if kind[0] != "TIME-WAIT"}
 
+    if not late:
+        wait_until(lambda: not launcher.children())
+        assert not relays(), f"relays are left: {relays()}"
     try:
-        wait_until(lambda: not any(left()), PATIENCE)
+        wait_until(lambda: not any(left()), PATIENCE if late else SECONDS)
     except AssertionError as error:
         raise AssertionError(f"there are left {left()}") from error
     assert launcher.descriptors() == descriptors, f"{launcher.descriptors()}, not {descriptors}"
@@ -719,7 +722,7 @@ async def flood(launcher, limit, count, over, addresses=1, port=80, backend=8080
         f"{time.monotonic() - begun:.2f} s; {peak} processes at most, {least // 1024} MiB free at least; {condition()}")
     await until(lambda: not launcher.relays())
     if not machine:
-        await asyncio.to_thread(nothing_left, launcher, descriptors)
+        await asyncio.to_thread(nothing_left, launcher, descriptors, True)
     assert peak <= limit + others, f"{peak} processes at once"
     observer.cancel()
     network.close()
