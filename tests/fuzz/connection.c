@@ -491,12 +491,16 @@ static void become_relay(const int client[2], const int given[2], struct words *
 	inside_exit(relay_main(words->count, words->word));
 }
 
-static void show_log(void)
+/* How far it has come, and what relay has written, or a sanitizer of it. */
+static void show_connection(void)
 {
 	char text[4096];
 	ssize_t n;
 	off_t at = 0;
 
+	fprintf(stderr, "client: %zu sent, %zu received; backend: %zu sent, %zu received\n",
+	        sides[0].sent, sides[0].received, sides[1].sent, sides[1].received);
+	poll(NULL, 0, 100);
 	while ((n = pread(log_fd, text, sizeof text, at)) > 0) {
 		fwrite(text, 1, (size_t)n, stderr);
 		at += n;
@@ -607,11 +611,8 @@ static void read_to_ends(bool client, bool backend)
 		}
 		if (waiting == 0)
 			return;
-		if (poll(p, 2, 100) == 0 && (left -= 100) <= 0) {
-			fprintf(stderr, "client: %zu sent, %zu received; backend: %zu sent, %zu received\n",
-			        sides[0].sent, sides[0].received, sides[1].sent, sides[1].received);
+		if (poll(p, 2, 100) == 0 && (left -= 100) <= 0)
 			broken(__FILE__, __LINE__, "an end comes");
-		}
 	}
 }
 
@@ -757,17 +758,13 @@ static void check_process(bool orderly, bool refused)
 	ssize_t len;
 
 	wait_for_fd(-1, 0, PATIENCE);
-	if (waitpid(run.pid, &status, WNOHANG) != run.pid) {
-		show_log();
+	if (waitpid(run.pid, &status, WNOHANG) != run.pid)
 		broken(__FILE__, __LINE__, "relay ends when both its ends have");
-	}
 	len = pread(log_fd, text, sizeof text - 1, 0);
 	text[len > 0 ? len : 0] = '\0';
 	TRACE("relay: %x %s\n", (unsigned)status, text);
-	if (WIFSIGNALED(status) ? !run.killed : WEXITSTATUS(status) == CRASHED) {
-		show_log();
+	if (WIFSIGNALED(status) ? !run.killed : WEXITSTATUS(status) == CRASHED)
 		broken(__FILE__, __LINE__, "relay lives");
-	}
 	if (WIFSIGNALED(status))
 		return;
 	if (orderly)
@@ -949,6 +946,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	size_t i;
 
 	(void)argc, (void)argv;
+	when_broken = show_connection;
 	tracing = getenv("FUZZ_TRACE") != NULL;
 	signal(SIGPIPE, SIG_IGN);
 	enter_own_network();

@@ -23,10 +23,15 @@ size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max_size);
 #define CHECK(condition) \
 	((condition) ? (void)0 : broken(__FILE__, __LINE__, #condition))
 
+/* What else is to be told then. */
+static void (*when_broken)(void);
+
 __attribute__((noreturn, unused))
 static void broken(const char *file, int line, const char *condition)
 {
 	fprintf(stderr, "%s:%d: does not hold: %s\n", file, line, condition);
+	if (when_broken != NULL)
+		when_broken();
 	abort();
 }
 
