@@ -84,7 +84,9 @@ static int inside_ppoll(struct pollfd *p, nfds_t count, const struct timespec *t
 }
 
 /* What sanitizers find ends with another status than any of relay's. */
+/* NOLINTNEXTLINE(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp): ASan's name */
 const char *__asan_default_options(void);
+/* NOLINTNEXTLINE(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp) */
 const char *__asan_default_options(void)
 {
 	return "exitcode=77";
@@ -115,7 +117,7 @@ struct side {
 enum { PERIOD = 65521 };        /* no power of two: a piece in a wrong place differs */
 
 static uint8_t noise[2][2 * PERIOD];
-static uint8_t header[33000];   /* that the backend is due */
+static uint8_t due_header[33000];   /* that the backend is due */
 static struct side sides[2] = { { .name = "client" }, { .name = "backend" } };
 static int door, unix_door, door_port;
 static char unix_name[64];
@@ -143,7 +145,7 @@ struct words {
 
 #define TRACE(...) ((void)(tracing && fprintf(stderr, __VA_ARGS__)))
 
-static struct side *other(const struct side *s)
+static struct side *other_side(const struct side *s)
 {
 	return &sides[s == &sides[CLIENT]];
 }
@@ -303,7 +305,7 @@ static void send_some(struct side *s, size_t size, int flags)
 static void receive(struct side *s, size_t size)
 {
 	static uint8_t buf[1 << 18];
-	const struct side *from = other(s);
+	const struct side *from = other_side(s);
 
 	while (size > 0 && s->in >= 0 && !s->eof && !s->error) {
 		ssize_t n = read(s->in, buf, size < sizeof buf ? size : sizeof buf);
@@ -388,7 +390,7 @@ static size_t put_tlv(uint8_t *p, size_t at, unsigned type, const void *value, s
  * backend is due then. */
 static void make_headers(unsigned how, struct input *in, int client_fd)
 {
-	struct proxyhdr told = { .version = 0 }, own = { .version = 0 };
+	struct proxyhdr told, own = { .version = 0 };
 	struct side *client = &sides[CLIENT], *backend = &sides[BACKEND];
 	socklen_t src_len = sizeof own.src, dst_len = sizeof own.dst;
 	uint8_t *p = client->prelude;
@@ -441,20 +443,20 @@ static void make_headers(unsigned how, struct input *in, int client_fd)
 	run.inbound = client->prelude_len = n;
 	n = 0;
 	if (run.version == 1)
-		n = put_v1(header, &told);
+		n = put_v1(due_header, &told);
 	else if (run.version == 2)
-		n = put_v2(header, &told);
+		n = put_v2(due_header, &told);
 	if (run.version == 2 && how == 6)
-		n = put_tlv(header, n, 0xE0, noise[0], tlv);
+		n = put_tlv(due_header, n, 0xE0, noise[0], tlv);
 	if (run.version == 2 && run.crc32c) {
 		uint32_t sum;
 
-		n = put_tlv(header, n, 3, "\0\0\0", 4);
-		sum = sum_by_bytes(header, n, n - 4);
+		n = put_tlv(due_header, n, 3, "\0\0\0", 4);
+		sum = sum_by_bytes(due_header, n, n - 4);
 		for (i = 0; i < 4; i++)
-			header[n - 4 + (size_t)i] = (uint8_t)(sum >> (24 - 8 * i));
+			due_header[n - 4 + (size_t)i] = (uint8_t)(sum >> (24 - 8 * i));
 	}
-	backend->due = header;
+	backend->due = due_header;
 	backend->due_len = n;
 }
 
@@ -605,7 +607,7 @@ static void read_to_ends(bool client, bool backend)
 		int i, waiting = 0;
 
 		for (i = 0; i < 2; i++) {
-			receive(&sides[i], TOTAL_MAX * 2);
+			receive(&sides[i], (size_t)TOTAL_MAX * 2);
 			p[i] = (struct pollfd){ sides[i].eof || sides[i].error ? -1 : sides[i].in, POLLIN, 0 };
 			waiting += wanted[i] && p[i].fd >= 0;
 		}
@@ -627,7 +629,7 @@ static void await_end(const struct side *s)
 	resume();
 	TRACE("%s awaits its end at the other side\n", s->name);
 	read_to_ends(s == &sides[BACKEND], s == &sides[CLIENT]);
-	CHECK(other(s)->eof);
+	CHECK(other_side(s)->eof);
 }
 
 /* ---- the script ---- */
@@ -662,7 +664,7 @@ static void step(unsigned op)
 		receive(s, sizes[how]);
 		break;
 	case 6: case 7:
-		receive(s, TOTAL_MAX * 2);
+		receive(s, (size_t)TOTAL_MAX * 2);
 		break;
 	case 8: case 9:
 		half_close_end(s);
@@ -720,7 +722,7 @@ static void finish(bool backend_first)
 /* What arrived at s, and how that ended. */
 static void check_end(const struct side *s, size_t due)
 {
-	const struct side *from = other(s);
+	const struct side *from = other_side(s);
 	bool disturbed = is_disturbed() || run.refuses;
 
 	if (s->closed || s->in < 0)
@@ -963,7 +965,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	CHECK(log_fd >= 0);
 	counted = mmap(NULL, counters_len() + 1, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	CHECK(counted != MAP_FAILED);
-	for (i = 0; i < 2 * PERIOD; i++) {
+	for (i = 0; i < (size_t)2 * PERIOD; i++) {
 		int k;
 
 		for (k = 0; k < 2; k++) {       /* xorshift */

@@ -313,8 +313,8 @@ static void check_header(const unsigned char *p, int len, const struct input *cl
 		known = false;
 	if (known) {
 		CHECK(hdr.transport == (conn.inbound.transport == PROXYHDR_DGRAM ? PROXYHDR_DGRAM : PROXYHDR_STREAM));
-		CHECK(memcmp(&hdr.src, &conn.client, sizeof hdr.src) == 0);
-		CHECK(memcmp(&hdr.dst, &conn.server, sizeof hdr.dst) == 0);
+		CHECK(are_same(&hdr.src, &conn.client, sizeof hdr.src));
+		CHECK(are_same(&hdr.dst, &conn.server, sizeof hdr.dst));
 	} else {
 		CHECK(hdr.src.sa.sa_family == AF_UNSPEC && hdr.transport == PROXYHDR_UNSPEC);
 	}
@@ -433,7 +433,7 @@ static void call_parse_options(void *arg)
 static bool take_options(void)
 {
 	static char name[] = "relay", backend[] = "127.0.0.1:25";
-	struct texts words;
+	static struct texts words;      /* conn refers to it */
 	int i;
 
 	words.text[0] = name;

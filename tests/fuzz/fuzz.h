@@ -38,10 +38,17 @@ static void broken(const char *file, int line, const char *condition)
 __attribute__((unused))
 static void *allocate(size_t size)
 {
-	void *block = malloc(size > 0 ? size : 1);
+	void *block = calloc(1, size > 0 ? size : 1);
 
 	CHECK(block != NULL);
 	return block;
+}
+
+/* Byte for byte, padding too: all of it was set to begin with. */
+__attribute__((unused))
+static int are_same(const void *a, const void *b, size_t size)
+{
+	return memcmp(a, b, size) == 0;
 }
 
 /* Of an input that is read as numbers: those behind its end are 0. */
@@ -85,11 +92,11 @@ static uint32_t sum_by_bytes(const unsigned char *p, size_t len, size_t field)
 	static uint32_t table[256];
 	uint32_t crc = 0xFFFFFFFF;
 	size_t i;
-	int bit;
+	int k;
 
 	if (table[1] == 0)
 		for (i = 0; i < 256; i++)
-			for (table[i] = (uint32_t)i, bit = 0; bit < 8; bit++)
+			for (table[i] = (uint32_t)i, k = 0; k < 8; k++)
 				table[i] = table[i] >> 1 ^ (table[i] & 1 ? 0x82F63B78 : 0);
 	for (i = 0; i < len; i++) {
 		unsigned byte = i - field < 4 ? 0 : p[i];

@@ -54,10 +54,10 @@ static int inside_ppoll(struct pollfd *p, nfds_t count, const struct timespec *t
 #define ppoll(p, count, t, mask) inside_ppoll(p, count, t, mask)
 /* ASan guards no common symbols, and the large buffers are one. */
 #define common nocommon
-#pragma clang diagnostic push
-#pragma clang diagnostic ignored "-Wunused-function"
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wunused-function"
 #include "../../relay.c"
-#pragma clang diagnostic pop
+#pragma GCC diagnostic pop
 #undef main
 #undef exit
 #undef _exit

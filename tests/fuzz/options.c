@@ -95,7 +95,7 @@ static int net_has(const char *net, size_t len, const union proxyhdr_addr *peer)
 	const char *slash = memchr(net, '/', len);
 	size_t ip_len = slash != NULL ? (size_t)(slash - net) : len;
 	unsigned char ip[16], peer_ip[16];
-	uint32_t ip4, peer4;
+	uint32_t ip4 = 0, peer4 = 0;
 	long bits, width, i;
 	int family = pton(net, ip_len, ip), peer_family = peer->sa.sa_family;
 	bool net_is_4, peer_is_4;
@@ -230,7 +230,7 @@ static bool read_host(struct wanted *w, const char *text, size_t len, long port)
 		bool bracket = text[0] == '[';
 
 		memcpy(w->host, bracket ? text + 1 : text, bracket ? len - 2 : len);
-		snprintf(w->port, sizeof w->port, "%ld", port);
+		snprintf(w->port, sizeof w->port, "%u", (unsigned)port);
 		return !bracket || memchr(text, '%', len) != NULL;
 	}
 	w->address.sa.sa_family = (sa_family_t)family;
@@ -307,7 +307,7 @@ static void check_backend(const char *text)
 	CHECK(strcmp(b->host, w.host) == 0 && strcmp(b->port, w.port) == 0);
 	CHECK(b->descriptors.in == w.in && b->descriptors.out == w.out);
 	CHECK(w.host[0] != '\0' || b->address.ai_addrlen == w.len);
-	CHECK(w.host[0] != '\0' || memcmp(&b->sockaddr, &w.address, sizeof w.address) == 0);
+	CHECK(w.host[0] != '\0' || are_same(&b->sockaddr, &w.address, sizeof w.address));
 	CHECK(b->address.ai_addr == &b->sockaddr.sa && b->address.ai_family == w.address.sa.sa_family);
 }
 
@@ -332,21 +332,22 @@ static int read_seconds(const char *text)
 	const int max = INT_MAX / 1000 - 1;
 	char fraction[4] = "000";
 	regmatch_t m[4];
+	size_t digits = 0;
 	long whole;
-	int digits = 0, ms;
+	int ms;
 
 	if (!matches(text, pattern, m, 4))
 		return -1;
 	if (m[3].rm_so >= 0)
-		digits = (int)(m[3].rm_eo - m[3].rm_so);
+		digits = (size_t)(m[3].rm_eo - m[3].rm_so);
 	if (digits == 0 && m[1].rm_eo == 0)
 		return -1;
 	whole = number(text, (size_t)m[1].rm_eo, max);
 	if (whole < 0)
 		return -1;
-	memcpy(fraction, text + (digits > 0 ? m[3].rm_so : 0), (size_t)(digits < 3 ? digits : 3));
+	memcpy(fraction, text + (digits > 0 ? m[3].rm_so : 0), digits < 3 ? digits : 3);
 	ms = (int)whole * 1000 + atoi(fraction);
-	return digits > 3 && strspn(text + m[3].rm_so + 3, "0") < (size_t)digits - 3 ? ms + 1 : ms;
+	return digits > 3 && strspn(text + m[3].rm_so + 3, "0") < digits - 3 ? ms + 1 : ms;
 }
 
 static void check_seconds(const char *text)
@@ -370,7 +371,7 @@ static void call_parse_tlv(void *arg)
 }
 
 /* The value of a hexadecimal digit; 16: it is none. */
-static unsigned digit(char c)
+static unsigned hex_value(char c)
 {
 	return c >= '0' && c <= '9' ? (unsigned)(c - '0') :
 	       (c | 32) >= 'a' && (c | 32) <= 'f' ? (unsigned)((c | 32) - 'a') + 10 : 16;
@@ -388,8 +389,8 @@ static long read_type(const char *text, size_t len)
 	if (len == 5 && memcmp(text, "netns", 5) == 0)
 		return 0x30;
 	if (len == 4 && text[0] == '0' && (text[1] == 'x' || text[1] == 'X') &&
-	    digit(text[2]) < 16 && digit(text[3]) < 16)
-		return (long)(digit(text[2]) << 4 | digit(text[3]));
+	    hex_value(text[2]) < 16 && hex_value(text[3]) < 16)
+		return (long)(hex_value(text[2]) << 4 | hex_value(text[3]));
 	for (i = 0; i < len; i++)
 		if (text[i] < '0' || text[i] > '9')
 			return -1;
@@ -414,8 +415,8 @@ static void check_tlv(const char *text)
 	if (len >= 2 && value[0] == '0' && (value[1] == 'x' || value[1] == 'X')) {
 		right &= len % 2 == 0;
 		for (i = 2; i + 1 < len; i += 2) {
-			right &= digit(value[i]) < 16 && digit(value[i + 1]) < 16;
-			value[i / 2 - 1] = (char)(digit(value[i]) << 4 | (digit(value[i + 1]) & 15));
+			right &= hex_value(value[i]) < 16 && hex_value(value[i + 1]) < 16;
+			value[i / 2 - 1] = (char)(hex_value(value[i]) << 4 | (hex_value(value[i + 1]) & 15));
 		}
 		len = len / 2 - 1;
 	}

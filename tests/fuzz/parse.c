@@ -194,8 +194,8 @@ static struct reading second_reading(const uint8_t *data, size_t size)
 static int same_addresses(const struct proxyhdr *a, const struct proxyhdr *b)
 {
 	return a->version == b->version && a->command == b->command &&
-	       a->transport == b->transport && memcmp(&a->src, &b->src, sizeof a->src) == 0 &&
-	       memcmp(&a->dst, &b->dst, sizeof a->dst) == 0;
+	       a->transport == b->transport && are_same(&a->src, &b->src, sizeof a->src) &&
+	       are_same(&a->dst, &b->dst, sizeof a->dst);
 }
 
 /* Parses the last k bytes of a block: behind them there is nothing to read. Without
@@ -210,7 +210,7 @@ static int parse(struct proxyhdr *hdr, const uint8_t *p, size_t k)
 	n = proxyhdr_parse(hdr, p, k);
 	CHECK(n <= (int)k);
 	if (n <= 0)
-		CHECK(memcmp(hdr, &before, sizeof before) == 0);
+		CHECK(are_same(hdr, &before, sizeof before));
 	return n;
 }
 

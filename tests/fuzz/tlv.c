@@ -28,7 +28,7 @@ static void check_walk(const uint8_t *data, size_t size)
 		at += (size_t)n;
 	}
 	CHECK(n == (at == size ? 0 : PROXYHDR_ETLV));
-	CHECK(memcmp(&tlv, &before, sizeof tlv) == 0);
+	CHECK(are_same(&tlv, &before, sizeof tlv));
 	free(block);
 }
 
