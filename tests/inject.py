@@ -99,6 +99,7 @@ RULES = [
     (r"setsockopt\(\d+, (SOL_TCP|SOL_IP, IP_BIND|SOL_SOCKET, SO_(KEEP|OOB))", ".*", (WENT_ON,),
      "is not needed"),
     (r"(recvfrom|sendto|splice|read\(0|write)\b", "EINTR|EAGAIN", (WENT_ON,), "is called again"),
+    (r"p?poll\(", "EINTR", (WENT_ON,), "is called again"),
     (r"fcntl\(\d+, F_GETFL\)", ".*", (OTHERWISE,), "fails where there is no such descriptor: that is told"),
     (r"(madvise|munmap|prctl|seccomp|fcntl|pipe2|ioctl)\(", ".*", (WENT_ON,), "is gone without"),
 ]
