@@ -320,6 +320,7 @@ $since"
     run inside dpkg --purge relay
     assert_success
     # A child that systemd has just forked may have the socket for a moment.
+    # shellcheck disable=SC2016 # for eval
     wait_for eval '[[ ! $("${under[@]}" ss -Hltn "sport = :80") ]]'
     assert_equal "$(changes)" "$before"
     run inside dpkg-query -W relay

@@ -40,7 +40,7 @@ static void start(void)
 /* Whether this call is the one. */
 static bool is_short(enum call call, int fd)
 {
-	static int calls[CALLS];
+	static int calls[CALLS] = { 0 };
 	bool yes = ++calls[call] == number && strcmp(name, names[call]) == 0;
 	char line[64];
 	int len = snprintf(line, sizeof line, "%s(%d%s\n", names[call], fd, yes ? ", short" : "");
