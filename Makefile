@@ -58,7 +58,8 @@ proxyhdr.o: proxyhdr.c proxyhdr.h Makefile tests/build/flags
 tests/build/piped/relay:    VARIANT = -DBULK=0
 tests/build/portable/relay: VARIANT = -DPORTABLE
 tests/build/asan/relay:     VARIANT = -O0 -g -fsanitize=address,undefined -fno-sanitize-recover=all \
-	--coverage -fprofile-update=atomic -DREPORTS='"$(CURDIR)/tests/build/asan/report"' -include tests/watched.h
+	-static-libasan -static-libubsan --coverage -fprofile-update=atomic \
+	-DREPORTS='"$(CURDIR)/tests/build/asan/report"' -include tests/watched.h
 tests/build/hostile/relay:  VARIANT = -include tests/forbidden.h
 tests/build/freed/relay:    VARIANT = -include tests/forbidden.h -DNO_SANDBOX
 tests/build/memcheck/relay: VARIANT = -O1 -fno-inline -g -DNO_SANDBOX

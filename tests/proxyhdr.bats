@@ -17,7 +17,7 @@ setup_file() {
     cd "$ROOT" || return
     # Where make coverage looks for what gcov needs.
     mkdir -p tests/build/asan
-    gcc -std=c11 -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all --coverage \
+    gcc -std=c11 -O0 -g -fsanitize=address,undefined -fno-sanitize-recover=all --coverage \
         "${warnings[@]}" -o tests/build/asan/proxyhdr_test tests/proxyhdr_test.c proxyhdr.c
 }
 
