@@ -1449,8 +1449,7 @@ static void close_pipe(struct direction *d)
 static ssize_t hand_on(int from, int to, size_t size, int socket)
 {
 #ifdef LINUX
-	if (fcntl(socket, F_SETFL, O_NONBLOCK) < 0)
-		return -1;
+	fcntl(socket, F_SETFL, O_NONBLOCK);
 	return splice(from, NULL, to, NULL, size, SPLICE_F_NONBLOCK);
 #else
 	(void)from, (void)to, (void)size, (void)socket;
@@ -1470,6 +1469,7 @@ static bool open_pipe(struct direction *d)
 		/* pipe(7), pipe-user-pages-soft: a small one is slower than copying. A
 		 * splice of nothing fails in a sandbox that forbids it. */
 		if (fcntl(d->pipe[1], F_SETPIPE_SZ, PIPE_SIZE) >= 0 &&
+		    fcntl(d->from, F_SETFL, O_NONBLOCK) == 0 && fcntl(d->to, F_SETFL, O_NONBLOCK) == 0 &&
 		    hand_on(d->from, d->pipe[1], 0, d->from) == 0) {
 			signal(SIGPIPE, SIG_IGN);
 			return true;

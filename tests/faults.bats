@@ -309,7 +309,7 @@ too_late() {
 # --- the machine's failures are not the client's ---
 
 @test "a failure of the machine's own is told, not taken for a client that has left" {
-    holds failing_call:recvfrom:{ENOMEM,ENOBUFS}:recv failing_call:getpeername:ENOBUFS:getpeername
+    holds failing_call:recvfrom:{ENOMEM,ENOBUFS}:reading failing_call:getpeername:ENOBUFS:getpeername
 }
 
 @test "--bind that fails is told in one line, whatever number of backends there are" {

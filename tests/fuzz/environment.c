@@ -473,8 +473,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (take_options()) {
 		environ = variables_set.count > 0 ? variables_set.text : none;
 		if (check_client()) {
-			if (conn.ends[CLIENT].in == 3)
-				in.left = 0;
 			conn.ends[CLIENT].in = conn.ends[CLIENT].out = pair[0];
 			check_sent(&in);
 		}
