@@ -18,7 +18,6 @@ endif
 ifeq ($(notdir $(CC)),musl-gcc)
 LINK     = -static -no-pie -Wl,--gc-sections,-z,noseparate-code,-z,norelro
 PIE      = -fno-pie
-KERNEL  != echo -idirafter /usr/include -idirafter /usr/include/$$($(CC) -print-multiarch)
 endif
 
 CFLAGS  ?= -Os
@@ -28,7 +27,7 @@ PROTECT  = -fstack-protector-strong
 LEAN     = -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables
 # On 32 bits: fstat(2) of a log over 2 GiB, or written to after 2038.
 WIDE     = -D_FILE_OFFSET_BITS=64 -D_TIME_BITS=64
-COMPILE  = $(CC) -std=c11 -D_GNU_SOURCE $(WIDE) $(WARNINGS) $(PROTECT) $(LEAN) $(PIE) $(KERNEL) -pthread $(CPPFLAGS) $(CFLAGS)
+COMPILE  = $(CC) -std=c11 -D_GNU_SOURCE $(WIDE) $(WARNINGS) $(PROTECT) $(LEAN) $(PIE) -pthread $(CPPFLAGS) $(CFLAGS)
 
 all: relay
 
@@ -74,7 +73,6 @@ GLIBC    = $(patsubst %,tests/build/%/relay,glibc asan memcheck)
 $(GLIBC): override CC = gcc
 $(GLIBC): override LINK =
 $(GLIBC): override PIE =
-$(GLIBC): override KERNEL =
 $(GLIBC): override LDFLAGS =
 tests/build/%/relay: relay.c proxyhdr.c proxyhdr.h Makefile
 	mkdir -p $(@D)

@@ -43,9 +43,6 @@
 /* What only Linux has; -DPORTABLE does without. */
 #if defined __linux__ && !defined PORTABLE
 #define LINUX
-#include <linux/audit.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #endif
@@ -2799,11 +2796,11 @@ static enum ending relay(struct direction d[2])
 
 #ifdef NO_SANDBOX
 #elif defined LINUX && defined __x86_64__ && defined __LP64__
-#define ARCH AUDIT_ARCH_X86_64
+#define ARCH 0xC000003E
 #elif defined LINUX && defined __aarch64__
-#define ARCH AUDIT_ARCH_AARCH64
+#define ARCH 0xC00000B7
 #elif defined LINUX && defined __riscv && __riscv_xlen == 64
-#define ARCH AUDIT_ARCH_RISCV64
+#define ARCH 0xC00000F3
 #endif
 
 #ifdef ARCH
@@ -2820,9 +2817,35 @@ static void forbidden(int sig, siginfo_t *info, void *context)
 		poll(NULL, 0, -1);
 }
 
-#define LOAD(field)         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, field))
-#define UNLESS(value, skip) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, 0, skip)
-#define RETURN(what)        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_##what)
+/* The kernel's interface, as its linux/filter.h, seccomp.h and audit.h have it, which
+ * musl-gcc does not find. */
+struct instruction {
+	uint16_t code;
+	uint8_t yes, no;        /* how many are skipped */
+	uint32_t value;
+};
+
+struct program {
+	unsigned short len;
+	const struct instruction *code;
+};
+
+#define LOAD(at)            { 0x20, 0, 0, at }          /* BPF_LD+W+ABS, of struct seccomp_data */
+#define SET(to)             { 0x00, 0, 0, to }          /* BPF_LD+IMM */
+#define UNLESS(value, skip) { 0x15, 0, skip, value }    /* BPF_JMP+JEQ+K */
+#define UNLESS_ODD(skip)    { 0x45, 0, skip, 1 }        /* BPF_JMP+JSET+K */
+#define SKIP(count)         { 0x05, 0, 0, count }       /* BPF_JMP+JA */
+#define AND(with)           { 0x54, 0, 0, with }        /* BPF_ALU+AND+K */
+#define SHIFT(bits)         { 0x74, 0, 0, bits }        /* BPF_ALU+RSH+K */
+#define SHIFT_BY_X          { 0x7C, 0, 0, 0 }           /* BPF_ALU+RSH+X */
+#define COPY_TO_X           { 0x07, 0, 0, 0 }           /* BPF_MISC+TAX */
+#define RETURN(what)        { 0x06, 0, 0, what }        /* BPF_RET+K */
+
+enum { NUMBER = 0, ARCHITECTURE = 4, ARGUMENT = 16 };   /* of 8 bytes each, the low ones first */
+enum { SET_MODE_FILTER = 1, TSYNC = 1, SPEC_ALLOW = 4 };
+#define ALLOW               0x7FFF0000
+#define TRAP                0x00030000
+#define KILL                0x80000000
 
 /* seccomp(2): this process moves bytes, waits, logs and ends, and nothing else from
  * here on. The filter is a set of bits: its price is that it is compiled, and a list of
@@ -2839,22 +2862,19 @@ static void allow_only_relaying(void)
 #endif
 		SYS_exit_group, SYS_exit, SYS_munmap, SYS_futex, SYS_set_robust_list
 	};
-	const struct sock_filter head[] = {
-		LOAD(arch), UNLESS(ARCH, 1), BPF_STMT(BPF_JMP | BPF_JA, 1), RETURN(KILL_PROCESS), LOAD(nr),
+	const struct instruction head[] = {
+		LOAD(ARCHITECTURE), UNLESS(ARCH, 1), SKIP(1), RETURN(KILL), LOAD(NUMBER),
 		UNLESS(UINT32_MAX, 1), RETURN(ALLOW),   /* ptrace(2) has put -1 there: no call */
-		UNLESS(SYS_ioctl, 4), LOAD(args[1]), UNLESS(FIONREAD, 1), RETURN(ALLOW), RETURN(TRAP),
-		UNLESS(SYS_kill, 4), LOAD(args[0]), UNLESS((uint32_t)getpid(), 1), RETURN(ALLOW), RETURN(TRAP),
-		BPF_STMT(BPF_ALU | BPF_AND | BPF_K, 31), BPF_STMT(BPF_MISC | BPF_TAX, 0),
-		LOAD(nr), BPF_STMT(BPF_ALU | BPF_RSH | BPF_K, 5),       /* X: which bit, A: of which word */
+		UNLESS(SYS_ioctl, 4), LOAD(ARGUMENT + 8), UNLESS(FIONREAD, 1), RETURN(ALLOW), RETURN(TRAP),
+		UNLESS(SYS_kill, 4), LOAD(ARGUMENT), UNLESS((uint32_t)getpid(), 1), RETURN(ALLOW), RETURN(TRAP),
+		AND(31), COPY_TO_X, LOAD(NUMBER), SHIFT(5),     /* X: which bit, A: of which word */
 	};
-	const struct sock_filter tail[] = {
-		BPF_STMT(BPF_LD | BPF_IMM, 0),                          /* of no other word */
-		BPF_STMT(BPF_ALU | BPF_RSH | BPF_X, 0), BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, 1, 0, 1),
-		RETURN(ALLOW), RETURN(TRAP)
+	const struct instruction tail[] = {
+		SET(0), SHIFT_BY_X, UNLESS_ODD(1), RETURN(ALLOW), RETURN(TRAP)  /* SET: of no other word */
 	};
 	enum { WORDS = 16, HEAD = sizeof head / sizeof *head, TAIL = HEAD + 3 * WORDS };
-	struct sock_filter filter[TAIL + sizeof tail / sizeof *tail];
-	struct sock_fprog program;
+	struct instruction filter[TAIL + sizeof tail / sizeof *tail];
+	struct program program;
 	uint32_t words[WORDS] = { 0 };
 	int i, at = TAIL;
 
@@ -2865,16 +2885,15 @@ static void allow_only_relaying(void)
 		if (words[i] == 0)
 			continue;
 		at -= 3;
-		filter[at] = (struct sock_filter)UNLESS((uint32_t)i, 2);
-		filter[at + 1] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_IMM, words[i]);
-		filter[at + 2] = (struct sock_filter)BPF_STMT(BPF_JMP | BPF_JA, (uint32_t)(TAIL - at - 2));
+		filter[at] = (struct instruction)UNLESS((uint32_t)i, 2);
+		filter[at + 1] = (struct instruction)SET(words[i]);
+		filter[at + 2] = (struct instruction)SKIP((uint32_t)(TAIL - at - 2));
 	}
 	at -= HEAD;
 	memcpy(filter + at, head, sizeof head);
 	program.len = (unsigned short)(sizeof filter / sizeof *filter - (size_t)at);
-	program.filter = filter + at;
-	syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC | SECCOMP_FILTER_FLAG_SPEC_ALLOW,
-	        &program);
+	program.code = filter + at;
+	syscall(SYS_seccomp, SET_MODE_FILTER, TSYNC | SPEC_ALLOW, &program);
 }
 #endif
 

@@ -3,15 +3,26 @@
  *
  * Copyright (c) 2026 The relay authors. SPDX-License-Identifier: ISC
  */
-#include <linux/filter.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
+/* struct sock_fprog. */
+struct given {
+	unsigned short len;
+	const struct {
+		uint16_t code;
+		uint8_t jt, jf;
+		uint32_t k;
+	} *filter;
+};
+
 /* seccomp(2), with the same arguments. A line of them, and one for each instruction. */
 __attribute__((unused))       /* in proxyhdr.c */
-static long write_filter(long number, unsigned operation, unsigned flags, const struct sock_fprog *program)
+static long write_filter(long number, unsigned operation, unsigned flags, const void *given)
 {
+	const struct given *program = given;
 	FILE *file = fopen(getenv("FILTER"), "w");
 	unsigned i;
 

@@ -42,8 +42,7 @@ static_pie() {
     musl=/usr/lib/$(uname -m)-linux-musl
     mkdir -p "$build/pie" || exit 1
     for unit in relay proxyhdr; do
-        musl-gcc -std=c11 -D_GNU_SOURCE -Os -fPIE -idirafter /usr/include \
-            -idirafter "/usr/include/$(gcc -print-multiarch)" -ffunction-sections -fdata-sections \
+        musl-gcc -std=c11 -D_GNU_SOURCE -Os -fPIE -ffunction-sections -fdata-sections \
             -c -o "$build/pie/$unit.o" "$unit.c" || exit 1
     done
     gcc -static-pie -nostdlib -s -Wl,--gc-sections -o "$build/pie/relay" "$musl/rcrt1.o" "$musl/crti.o" \
