@@ -33,7 +33,7 @@ all: relay
 
 # Written anew when the compiler or a flag is another one: then all is built anew.
 FLAGS    = $(COMPILE) $(LINK) $(LDFLAGS)
-ifneq ($(filter all relay install,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter all relay,$(or $(MAKECMDGOALS),all)),)
 IGNORED != echo '$(FLAGS)' | cmp -s - tests/build/flags || rm -f tests/build/flags
 endif
 tests/build/flags:

@@ -388,6 +388,8 @@ static void close_ends(void)
 		close(conn.ends[i].in);
 		close(conn.ends[i].out);
 	}
+	if (log_target() == SYSLOG)
+		close(STDERR_FILENO);   /* it may be the client's, too */
 }
 
 /* Ends the process, with a reset of its connections, and logs why. */
@@ -2797,7 +2799,7 @@ static enum ending relay(struct direction d[2])
 #ifdef NO_SANDBOX
 #elif defined LINUX && defined __x86_64__ && defined __LP64__
 #define ARCH 0xC000003E
-#elif defined LINUX && defined __aarch64__
+#elif defined LINUX && defined __aarch64__ && !defined __AARCH64EB__
 #define ARCH 0xC00000B7
 #elif defined LINUX && defined __riscv && __riscv_xlen == 64
 #define ARCH 0xC00000F3
@@ -2834,6 +2836,7 @@ struct program {
 #define SET(to)             { 0x00, 0, 0, to }          /* BPF_LD+IMM */
 #define UNLESS(value, skip) { 0x15, 0, skip, value }    /* BPF_JMP+JEQ+K */
 #define UNLESS_ODD(skip)    { 0x45, 0, skip, 1 }        /* BPF_JMP+JSET+K */
+#define IF_BITS(value, skip) { 0x45, skip, 0, value }   /* the same */
 #define SKIP(count)         { 0x05, 0, 0, count }       /* BPF_JMP+JA */
 #define AND(with)           { 0x54, 0, 0, with }        /* BPF_ALU+AND+K */
 #define SHIFT(bits)         { 0x74, 0, 0, bits }        /* BPF_ALU+RSH+K */
@@ -2853,12 +2856,15 @@ enum { SET_MODE_FILTER = 1, TSYNC = 1, SPEC_ALLOW = 4 };
 static void allow_only_relaying(void)
 {
 	static const uint16_t calls[] = {
-		SYS_recvfrom, SYS_sendto, SYS_read, SYS_write, SYS_splice, SYS_pipe2, SYS_fcntl,
-		SYS_shutdown, SYS_close, SYS_dup3, SYS_setsockopt, SYS_getsockopt, SYS_madvise,
+		SYS_recvfrom, SYS_read, SYS_write, SYS_splice, SYS_pipe2, SYS_shutdown,
+		 SYS_close, SYS_dup3, SYS_setsockopt, SYS_getsockopt, SYS_madvise,
 		SYS_ppoll, SYS_restart_syscall, SYS_clock_gettime, SYS_getpid,
 		SYS_rt_sigaction, SYS_rt_sigprocmask, SYS_rt_sigpending, SYS_rt_sigreturn,
 #ifdef SYS_poll
 		SYS_poll, SYS_dup2,
+#endif
+#if defined __GLIBC__ && defined SYS_rseq
+		SYS_rseq,               /* a thread begins, with its signals blocked */
 #endif
 		SYS_exit_group, SYS_exit, SYS_munmap, SYS_futex, SYS_set_robust_list
 	};
@@ -2866,6 +2872,11 @@ static void allow_only_relaying(void)
 		LOAD(ARCHITECTURE), UNLESS(ARCH, 1), SKIP(1), RETURN(KILL), LOAD(NUMBER),
 		UNLESS(UINT32_MAX, 1), RETURN(ALLOW),   /* ptrace(2) has put -1 there: no call */
 		UNLESS(SYS_ioctl, 4), LOAD(ARGUMENT + 8), UNLESS(FIONREAD, 1), RETURN(ALLOW), RETURN(TRAP),
+		/* with MSG_FASTOPEN it can connect */
+		UNLESS(SYS_sendto, 4), LOAD(ARGUMENT + 24), IF_BITS(MSG_FASTOPEN, 1), RETURN(ALLOW), RETURN(TRAP),
+		/* with F_SETOWN it can kill */
+		UNLESS(SYS_fcntl, 6), LOAD(ARGUMENT + 8), UNLESS(F_SETFL, 1), RETURN(ALLOW),
+		UNLESS(F_SETPIPE_SZ, 1), RETURN(ALLOW), RETURN(TRAP),
 		UNLESS(SYS_kill, 4), LOAD(ARGUMENT), UNLESS((uint32_t)getpid(), 1), RETURN(ALLOW), RETURN(TRAP),
 		AND(31), COPY_TO_X, LOAD(NUMBER), SHIFT(5),     /* X: which bit, A: of which word */
 	};
@@ -2893,7 +2904,8 @@ static void allow_only_relaying(void)
 	memcpy(filter + at, head, sizeof head);
 	program.len = (unsigned short)(sizeof filter / sizeof *filter - (size_t)at);
 	program.code = filter + at;
-	syscall(SYS_seccomp, SET_MODE_FILTER, TSYNC | SPEC_ALLOW, &program);
+	if (syscall(SYS_seccomp, SET_MODE_FILTER, TSYNC | SPEC_ALLOW, &program) != 0)
+		syscall(SYS_seccomp, SET_MODE_FILTER, TSYNC, &program);         /* before 4.17 */
 }
 #endif
 
@@ -2948,10 +2960,10 @@ int main(int argc, char **argv)
 	down->to = client->out;
 	if (up->held > 0)
 		move(up);               /* S1: at once, and before the client is asked for more */
-	enter_sandbox();
 	if (client->out != client->socket)
 		signal(SIGPIPE, SIG_IGN);       /* sockets are told MSG_NOSIGNAL */
 	set_lively();
+	enter_sandbox();
 	ending = relay(conn.directions);
 	if (ending == DONE) {
 		set_linger(client->socket, false);

@@ -20,21 +20,23 @@ import sys
 # include/uapi/asm-generic/unistd.h, not from the headers that relay is compiled with.
 X86_64 = {
     "read": 0, "write": 1, "close": 3, "poll": 7, "munmap": 11, "rt_sigaction": 13, "rt_sigprocmask": 14,
-    "rt_sigreturn": 15, "madvise": 28, "dup2": 33, "getpid": 39, "sendto": 44, "recvfrom": 45, "shutdown": 48,
-    "setsockopt": 54, "getsockopt": 55, "exit": 60, "fcntl": 72, "rt_sigpending": 127, "futex": 202,
+    "rt_sigreturn": 15, "madvise": 28, "dup2": 33, "getpid": 39, "recvfrom": 45, "shutdown": 48,
+    "setsockopt": 54, "getsockopt": 55, "exit": 60, "rt_sigpending": 127, "futex": 202,
     "restart_syscall": 219, "clock_gettime": 228, "exit_group": 231, "ppoll": 271, "set_robust_list": 273,
     "splice": 275, "dup3": 292, "pipe2": 293}
 GENERIC = {
-    "dup3": 24, "fcntl": 25, "close": 57, "pipe2": 59, "read": 63, "write": 64, "ppoll": 73, "splice": 76,
+    "dup3": 24, "close": 57, "pipe2": 59, "read": 63, "write": 64, "ppoll": 73, "splice": 76,
     "exit": 93, "exit_group": 94, "futex": 98, "set_robust_list": 99, "clock_gettime": 113,
     "restart_syscall": 128, "rt_sigaction": 134, "rt_sigprocmask": 135, "rt_sigpending": 136,
-    "rt_sigreturn": 139, "getpid": 172, "sendto": 206, "recvfrom": 207, "setsockopt": 208, "getsockopt": 209,
+    "rt_sigreturn": 139, "getpid": 172, "recvfrom": 207, "setsockopt": 208, "getsockopt": 209,
     "shutdown": 210, "munmap": 215, "madvise": 233}
+# rseq: with glibc.
+AND_THESE = {"ioctl": 29, "kill": 129, "sendto": 206, "fcntl": 25, "rseq": 293}
 # linux/audit.h's name for it, seccomp's own number, and those that depend on their arguments.
 ARCHITECTURES = {
-    "x86_64": (0xC000003E, 317, X86_64, {"ioctl": 16, "kill": 62}),
-    "aarch64": (0xC00000B7, 277, GENERIC, {"ioctl": 29, "kill": 129}),
-    "riscv64": (0xC00000F3, 277, GENERIC, {"ioctl": 29, "kill": 129}),
+    "x86_64": (0xC000003E, 317, X86_64, {"ioctl": 16, "kill": 62, "sendto": 44, "fcntl": 72, "rseq": 334}),
+    "aarch64": (0xC00000B7, 277, GENERIC, AND_THESE),
+    "riscv64": (0xC00000F3, 277, GENERIC, AND_THESE),
 }
 OTHERS = (0, 0x40000003, 0x40000028, 0x80000016, 0xFFFFFFFF)     # i386, arm, s390x
 ALLOW, TRAP, KILL_PROCESS = 0x7FFF0000, 0x00030000, 0x80000000
@@ -111,6 +113,10 @@ def check(architecture, file):
     for arguments, verdict in {(0, FIONREAD): ALLOW, (1, FIONREAD): ALLOW, (0, TIOCSTI): TRAP,
                                (FIONREAD, 0): TRAP, (0, 0): TRAP}.items():
         expect(verdict, special["ioctl"], arguments)
+    for flags, verdict in {0: ALLOW, 0x4040: ALLOW, 0x20000000: TRAP, 0x20004040: TRAP, 1 << 32 | 0x20000000: TRAP}.items():
+        expect(verdict, special["sendto"], (3, 4096, 10, flags, 4096, 16))      # 0x20000000: MSG_FASTOPEN
+    for command in range(2048):
+        expect(ALLOW if command in (4, 1031) else TRAP, special["fcntl"], (3, command, 1))  # F_SETFL, F_SETPIPE_SZ
     for arguments, verdict in {(pid, 15): ALLOW, (pid, 0): ALLOW, (1, 15): TRAP, (0, pid): TRAP,
                                (0xFFFFFFFF, 9): TRAP, (pid ^ 1, 9): TRAP}.items():
         expect(verdict, special["kill"], arguments)
@@ -133,7 +139,7 @@ def made(architecture, files):
         count += 1
         if not re.search(r"= -1 errno=(22|38) ", names[asked[0]][1]):   # EINVAL, ENOSYS
             wrong.append(f"{file}: {names[asked[0]][1]}")
-        after = {name for name, _ in names[asked[0] + 1:]}
+        after = {name for name, _ in names[asked[-1] + 1:]}         # asked again without SPEC_ALLOW
         wrong += [f"{file}: {name}" for name in after - set(calls) - set(special)]
         seen |= after
     print(f"of {len(files)} connections {count} asked, and then made: {' '.join(sorted(seen))}")

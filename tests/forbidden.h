@@ -48,6 +48,8 @@ static long call(const char *name)
 		{ "memfd_create", SYS_memfd_create, { (long)"", 0 } },
 		{ "process_vm_writev", SYS_process_vm_writev, { 1 } },
 		{ "io_uring_setup", SYS_io_uring_setup, { 0, 0 } },
+		{ "sendto to connect", SYS_sendto, { -1, (long)page, 1, MSG_FASTOPEN, (long)page, 16 } },
+		{ "fcntl to kill", SYS_fcntl, { -1, F_SETOWN, 1 } },
 		{ "another number", 5000, { 0 } },
 		/* and what is allowed */
 		{ "kill itself", SYS_kill, { (long)getpid(), 0 } },

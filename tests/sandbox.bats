@@ -7,7 +7,7 @@
 load helper
 
 FORBIDDEN=(openat socket connect bind listen accept4 sendmsg execve execveat clone clone3 mmap mprotect brk kill tgkill
-    ptrace ioctl unlinkat setuid prctl seccomp memfd_create process_vm_writev io_uring_setup 'another number')
+    ptrace ioctl unlinkat setuid prctl seccomp memfd_create process_vm_writev io_uring_setup 'another number' 'sendto to connect' 'fcntl to kill')
 
 setup() {
     case $(uname -m) in
