@@ -10,6 +10,7 @@
 
 load helper
 load connection
+load readme
 
 # A package that conflicts with openbsd-inetd: tests/run.sh unpacks it.
 XINETD=$TESTS/build/xinetd/usr/sbin/xinetd
@@ -98,6 +99,7 @@ NO_PORT='(Address not available|Cannot assign requested address): is there an ad
     holds ports_run_out tcpserver path="$BATS_TEST_TMPDIR/backend.sock"
     silent bound
     silent unix
+    assert_regex "$(said several)" "$(quoted 'is there an address, and a free port')"
     assert_regex "$(said several)" "^skipped msg=\"cannot connect: $NO_PORT\" .* backend=192\.0\.2\.1:8080\$"
     run said tcpserver
     assert_line --regexp "^error msg=\"cannot connect: $NO_PORT\" client=127\.0\.0\.1:20065 server=127\.0\.0\.1:80 backend=192\.0\.2\.1:8080\$"
