@@ -74,12 +74,16 @@ def carries(client, backend, size=2 * MIB):
         assert reader.result() == data
 
 
-def ends_in_order(relay, client, backend):
+def both_end(client, backend):
     half_close(client)
     assert seen(backend) == (b"", "eof")
     backend.sendall(b"bye")
     half_close(backend)
     assert seen(client) == (b"bye", "eof")
+
+
+def ends_in_order(relay, client, backend):
+    both_end(client, backend)
     closed(relay, 0, "done")
 
 
@@ -719,10 +723,7 @@ def few_descriptors_under_inetd(number):
         else:
             backend = relay.answer()
             carries(client, backend)
-            half_close(client)
-            assert seen(backend) == (b"", "eof")
-            half_close(backend)
-            assert seen(client) == (b"", "eof")
+            both_end(client, backend)
             assert relay.status() == 0, relay.status()
 
 
@@ -870,10 +871,7 @@ def log_cannot_be_written(how):
         spoil(relay)
         client, backend = relay.connect()
         carries(client, backend)
-        half_close(client)
-        assert seen(backend) == (b"", "eof")
-        half_close(backend)
-        assert seen(client) == (b"", "eof")
+        both_end(client, backend)
         assert relay.status() == 0, relay.status()
     with Relay("-v", client="socket") as relay:
         spoil(relay)
