@@ -785,7 +785,7 @@ while True:
 @test "behind socat, its socketpair or its pipes, the client is socat's" {
     local how from n=0 port6
     backend_record "$backend"
-    for how in '' ,pipes; do
+    for how in '' ,end-close ,pipes; do         # end-close: relay ends by itself, not by socat's signal
         from=$(free_port)
         port=$(free_port)
         port6=$(free_port)
