@@ -412,7 +412,7 @@ static void fail(int status, const char *format, ...)
 		add_connection(&line);
 		emit(LOG_ERR, &line);
 	}
-	exit(status);
+	_exit(status);          /* exit(3) waits for locks that a look-up may hold */
 }
 
 /* Where it fails, a cut would look like an end, or an end would be cut. */
@@ -472,7 +472,7 @@ __attribute__((noreturn))
 static void client_left(enum ending ending)
 {
 	report(ending);
-	exit(0);
+	_exit(0);
 }
 
 /* ---- waiting ---- */
@@ -1987,8 +1987,8 @@ struct lookup {
 /* A connection that is being made, or a name that is looked up. */
 struct attempt {
 	struct target *target;
-	const struct addrinfo *to;
-	struct lookup *lookup;              /* NULL: it is a connection */
+	const struct addrinfo *to;          /* NULL: it is a look-up */
+	struct lookup *lookup;              /* this one */
 };
 
 /* All that is under way. Times are in milliseconds since it began. The clock is
@@ -2034,11 +2034,15 @@ static void explain(struct target *t, const char *format, ...)
 	va_end(args);
 }
 
-static void explain_error(struct target *t, int error)
+static void explain_error(const struct attempt *a, int error)
 {
-	bool local = t->backend.address.ai_family == AF_UNIX;
+	bool local = a->to != NULL && a->to->ai_family == AF_UNIX;
 
-	explain(t, "cannot connect: %s%s", strerror(error),
+	if (a->to == NULL) {
+		explain(a->target, "cannot look up %s: %s", a->target->backend.host, strerror(error));
+		return;
+	}
+	explain(a->target, "cannot connect: %s%s", strerror(error),
 	        error == ECONNREFUSED || error == ENOENT ? ": does the backend listen there?" :
 	        error == EACCES && local ? ": may the user that runs relay write to that socket?" :
 	        error == EACCES ? ": does a route or a firewall forbid it?" :
@@ -2092,28 +2096,27 @@ static void *look_up_in_thread(void *arg)
 	return NULL;
 }
 
-/* Starts to look up a backend's name. The thread may outlive the attempt: what it
- * uses is never freed. */
+/* Starts to look up a backend's name. Returns the end of a pipe; -1 and errno. The
+ * thread may outlive the attempt: what it uses is never freed. */
 static int start_lookup(struct attempt *a)
 {
-	struct lookup *l = calloc(1, sizeof *l);
+	struct lookup *l = a->lookup != NULL ? a->lookup : calloc(1, sizeof *l);
 	pthread_t thread;
 	int error;
 
-	if (l == NULL || pipe(l->done) < 0) {
-		explain(a->target, "looking up %s: %s", a->target->backend.host, strerror(errno));
+	if (l == NULL)
 		return -1;
-	}
+	a->lookup = l;
 	memcpy(l->host, a->target->backend.host, sizeof l->host);
 	memcpy(l->port, a->target->backend.port, sizeof l->port);
-	if ((error = pthread_create(&thread, NULL, look_up_in_thread, l)) != 0) {
-		explain(a->target, "cannot start the look-up: %s", strerror(error));
-		close(l->done[0]);
-		close(l->done[1]);
+	if (pipe(l->done) < 0)
 		return -1;
-	}
-	a->lookup = l;
-	return l->done[0];
+	if ((error = pthread_create(&thread, NULL, look_up_in_thread, l)) == 0)
+		return l->done[0];
+	close(l->done[0]);
+	close(l->done[1]);
+	errno = error;
+	return -1;
 }
 
 /* ip(7), IP_TRANSPARENT: the socket may have an address that is not this machine's. */
@@ -2315,32 +2318,37 @@ static bool is_passing(int error, int i)
 	return false;
 }
 
-/* Connects attempt i, or tries it again. */
-static enum progress try_connect(int i, long long ms)
+/* Begins what attempt i is for: a look-up or a connection. Where what is short may
+ * pass, or a UNIX socket's queue is full, it is tried again. */
+static enum progress try_attempt(int i, long long ms)
 {
 	struct attempt *a = &race.attempts[i];
+	struct target *t = a->target;
 	struct pollfd *p = &race.p[1 + i];
+	bool full;
 
-	if (a->target->backend.descriptors.in > 0)
+	if (t->backend.descriptors.in > 0)
 		return win(i);
-	set_backend(a->to);
-	*p = (struct pollfd){ -1, POLLOUT, 0 };
-	if (!is_usable(a->to)) {
-		explain_family(a->target);
+	*p = (struct pollfd){ -1, a->to == NULL ? POLLIN : POLLOUT, 0 };
+	if (a->to != NULL) {
+		set_backend(a->to);
+		if (!is_usable(a->to)) {
+			explain_family(t);
+			return end_attempt(i);
+		}
+	}
+	p->fd = a->to == NULL ? start_lookup(a) : start_connect(a->to);
+	if (p->fd >= 0)
+		return a->to != NULL && a->to->ai_family == AF_UNIX ? win(i) : STARTED;
+	full = a->to != NULL && errno == EAGAIN;
+	if (!full && !is_passing(errno, i)) {
+		explain_error(a, errno);
 		return end_attempt(i);
 	}
-	p->fd = start_connect(a->to);
-	if (p->fd >= 0 && a->to->ai_family == AF_UNIX)
-		return win(i);
-	if (p->fd >= 0 || errno == EAGAIN)
-		return STARTED;
-	if (is_passing(errno, i)) {
-		if (a->target->under_way == 1)          /* its time has not begun */
-			a->target->deadline = ms + conn.options.timeout;
-		return STARTED;
-	}
-	explain_error(a->target, errno);
-	return end_attempt(i);
+	explain_error(a, full ? ETIMEDOUT : errno);
+	if (!full && t->under_way == 1)         /* its time has not begun */
+		t->deadline = ms + conn.options.timeout;
+	return STARTED;
 }
 
 /* Attempt i is ready, its time is over, or it is to be tried again. */
@@ -2352,11 +2360,11 @@ static enum progress advance_attempt(int i, long long ms)
 	socklen_t len = sizeof(int);
 	int error = ETIMEDOUT;
 
-	if (a->lookup == NULL && race.p[1 + i].fd < 0 && ms < t->deadline)
-		return try_connect(i, ms);
+	if (race.p[1 + i].fd < 0 && ms < t->deadline)
+		return try_attempt(i, ms);
 	if (revents == 0 && ms < t->deadline)
 		return STARTED;
-	if (a->lookup != NULL) {
+	if (a->to == NULL && race.p[1 + i].fd >= 0) {
 		if (revents == 0)
 			explain(t, "looking up %s: no answer within %g s", a->lookup->host, conn.options.timeout / 1000.0);
 		else if (a->lookup->error != NULL)
@@ -2374,7 +2382,8 @@ static enum progress advance_attempt(int i, long long ms)
 		return win(i);
 	if (ms >= t->deadline)
 		t->next = NULL;
-	explain_error(t, error);
+	if (race.p[1 + i].fd >= 0)
+		explain_error(a, error);
 	return end_attempt(i);
 }
 
@@ -2421,15 +2430,11 @@ static enum progress start_attempt(long long ms)
 	*a = (struct attempt){ .target = t };
 	t->under_way++;
 	race.count++;
-	if (t->next == NULL && t->backend.host[0] != '\0') {
-		int fd = start_lookup(a);
-
-		race.p[race.count] = (struct pollfd){ fd, POLLIN, 0 };
-		return fd < 0 ? end_attempt(race.count - 1) : STARTED;
+	if (t->next != NULL || t->backend.host[0] == '\0') {
+		a->to = t->next != NULL ? t->next : &t->backend.address;
+		t->next = a->to->ai_next;
 	}
-	a->to = t->next != NULL ? t->next : &t->backend.address;
-	t->next = a->to->ai_next;
-	return try_connect(race.count - 1, ms);
+	return try_attempt(race.count - 1, ms);
 }
 
 /* How long to wait, at most, until something is due: the next attempt is not, while
@@ -2970,5 +2975,5 @@ int main(int argc, char **argv)
 		set_linger(backend->socket, false);
 	}
 	report(ending);
-	_exit(ending == BACKEND_RESET ? EXIT_SYSTEM : 0);       /* stdio has written nothing */
+	_exit(ending == BACKEND_RESET ? EXIT_SYSTEM : 0);
 }

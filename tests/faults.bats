@@ -229,7 +229,7 @@ too_late() {
 }
 
 @test "a backend that hangs and has the last descriptor does not keep out the next" {
-    holds few_descriptors_and_several_backends
+    holds few_descriptors_and_several_backends look_up_waits_for_a_descriptor
 }
 
 @test "with little memory relay says so, or works" {

@@ -706,7 +706,7 @@ def few_descriptors(number):
         client = relay.call()
         if int(number) < 6:         # two are the look-up's pipe, and one is what it reads
             assert seen(client) == (b"", "reset")
-            error(relay, 111, "looking up localhost: ")
+            error(relay, 111, "looking up localhost: " if number == "5" else "cannot look up localhost: ")
             not_contacted(relay)
         else:
             lives(relay, client, relay.answer())
@@ -758,6 +758,22 @@ def few_descriptors_and_several_backends():
 
 
 @scenario
+def look_up_waits_for_a_descriptor():
+    """What hangs may leave one soon."""
+    short = ("strace", "-fo", "/dev/null", "-e", "trace=pipe", "-e", "inject=pipe:error=EMFILE:when=1..3")
+    with Relay("-v", "-t", "1", client="socket", before=("full",), tracer=short) as relay:
+        relay.command[-1] = f"localhost:{port_of(relay.listener)}"
+        client = relay.call()
+        backend = relay.answer()
+        carries(client, backend)
+        half_close(client)
+        half_close(backend)
+        assert relay.status() == 0, relay.status()
+        passed_over, _ = relay.log()
+        assert passed_over.endswith(relay.others[0][1]), passed_over
+
+
+@scenario
 def no_memory(kind):
     """RLIMIT_AS, from next to nothing up. Where the system can start relay at all, the
     connection works or one line says why it does not."""
@@ -791,7 +807,7 @@ def no_thread():
         relay.command[-1] = f"localhost:{port_of(relay.listener)}"
         client = relay.call()
         assert seen(client) == (b"", "reset")
-        error(relay, 111, "cannot start the look-up: ")
+        error(relay, 111, "cannot look up localhost: ")
         not_contacted(relay)
     with Relay("-v", client="socket", tracer=limit) as relay:
         lives(relay, *relay.connect())
@@ -802,7 +818,7 @@ def no_thread():
         client.close()
         backend.close()
         assert relay.status() == 0
-        assert relay.log()[0].startswith('relay: skipped msg="cannot start the look-up: '), relay.text()
+        assert relay.log()[0].startswith('relay: skipped msg="cannot look up localhost: '), relay.text()
 
 
 @scenario
