@@ -418,6 +418,12 @@ static void fail(int status, const char *format, ...)
 /* Where it fails, a cut would look like an end, or an end would be cut. */
 static void set_linger(int fd, bool on)
 {
+#ifdef __APPLE__
+	/* else it can be set no more when both sides are shut */
+	const struct so_np_extensions late = { SONPX_SETOPTSHUT, SONPX_SETOPTSHUT };
+
+	setsockopt(fd, SOL_SOCKET, SO_NP_EXTENSIONS, &late, sizeof late);
+#endif
 	if (try_linger(fd, on) < 0 && errno != ENOTSOCK && errno != EBADF)
 		fail(EXIT_SYSTEM, "SO_LINGER: %s", strerror(errno));
 }

@@ -11,6 +11,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,6 +32,13 @@
 #define ppoll their_ppoll
 #define pipe2 no_pipe2
 #define splice no_splice
+
+/* What Linux lacks: nothing comes of it. */
+#define SO_NP_EXTENSIONS 0x1083
+#define SONPX_SETOPTSHUT 1
+struct so_np_extensions {
+	uint32_t npx_flags, npx_mask;
+};
 
 #undef __linux__
 #define __APPLE__ 1
