@@ -1027,20 +1027,45 @@ static enum balance parse_balance(const char *text)
 	fail(EXIT_USAGE, "--balance is first, hash or random, not %.100s", text);
 }
 
+/* Each has its case in parse_options, and its line in the help. */
+static const char shorts[] = ":120a:l:b:t:i:cusx:nvqhV";
+static const struct option longs[] = {
+	{ "v1", no_argument, NULL, '1' },
+	{ "v2", no_argument, NULL, '2' },
+	{ "no-header", no_argument, NULL, '0' },
+	{ "accept-from", required_argument, NULL, 'a' },
+	{ "balance", required_argument, NULL, 'l' },
+	{ "bind", required_argument, NULL, 'b' },
+	{ "timeout", required_argument, NULL, 't' },
+	{ "idle", required_argument, NULL, 'i' },
+	{ "crc32c", no_argument, NULL, 'c' },
+	{ "unique-id", no_argument, NULL, 'u' },
+	{ "ssl", no_argument, NULL, 's' },
+	{ "tlv", required_argument, NULL, 'x' },
+	{ "check", no_argument, NULL, 'n' },
+	{ "verbose", no_argument, NULL, 'v' },
+	{ "quiet", no_argument, NULL, 'q' },
+	{ "help", no_argument, NULL, 'h' },
+	{ "version", no_argument, NULL, 'V' },
+	{ NULL, 0, NULL, 0 }
+};
+
 /* getopt_long's `?` or `:`: optopt is the option, or 0 for a long one that does
  * not exist. */
 __attribute__((noreturn))
-static void bad_option(int answer, const struct option *longs, const char *arg)
+static void bad_option(int answer, const char *arg)
 {
-	while (longs->name != NULL && longs->val != optopt)
-		longs++;
+	const struct option *o = longs;
+
+	while (o->name != NULL && o->val != optopt)
+		o++;
 	if (optopt == 0)
 		fail(EXIT_USAGE, "unknown option %.100s: see relay --help", arg);
-	if (longs->name == NULL)
+	if (o->name == NULL)
 		fail(EXIT_USAGE, "unknown option -%c: see relay --help", optopt);
 	if (answer == ':')
-		fail(EXIT_USAGE, "-%c, --%s needs a value: see relay --help", optopt, longs->name);
-	fail(EXIT_USAGE, "-%c, --%s takes no value: see relay --help", optopt, longs->name);
+		fail(EXIT_USAGE, "-%c, --%s needs a value: see relay --help", optopt, o->name);
+	fail(EXIT_USAGE, "-%c, --%s takes no value: see relay --help", optopt, o->name);
 }
 
 /* What goes together, and with the backends. */
@@ -1075,32 +1100,12 @@ static void check_options(struct options *o)
 
 static void parse_options(int argc, char **argv, struct options *o)
 {
-	static const struct option longs[] = {
-		{ "v1", no_argument, NULL, '1' },
-		{ "v2", no_argument, NULL, '2' },
-		{ "no-header", no_argument, NULL, '0' },
-		{ "accept-from", required_argument, NULL, 'a' },
-		{ "balance", required_argument, NULL, 'l' },
-		{ "bind", required_argument, NULL, 'b' },
-		{ "check", no_argument, NULL, 'n' },
-		{ "timeout", required_argument, NULL, 't' },
-		{ "idle", required_argument, NULL, 'i' },
-		{ "crc32c", no_argument, NULL, 'c' },
-		{ "unique-id", no_argument, NULL, 'u' },
-		{ "ssl", no_argument, NULL, 's' },
-		{ "tlv", required_argument, NULL, 'x' },
-		{ "verbose", no_argument, NULL, 'v' },
-		{ "quiet", no_argument, NULL, 'q' },
-		{ "help", no_argument, NULL, 'h' },
-		{ "version", no_argument, NULL, 'V' },
-		{ NULL, 0, NULL, 0 }
-	};
 	bool quiet = false;
 	int option;
 
 	o->version = 1;
 	o->timeout = 10000;
-	while ((option = getopt_long(argc, argv, ":012a:l:b:t:i:cusx:nvqhV", longs, NULL)) != -1) {
+	while ((option = getopt_long(argc, argv, shorts, longs, NULL)) != -1) {
 		switch (option) {
 		case '0': case '1': case '2':
 			o->version = option - '0';
@@ -1123,35 +1128,20 @@ static void parse_options(int argc, char **argv, struct options *o)
 		case 'l':
 			o->balance = parse_balance(optarg);
 			break;
-		case 'n':
-			o->check = true;
-			break;
-		case 'c':
-			o->crc32c = true;
-			break;
-		case 'u':
-			o->unique_id = true;
-			break;
-		case 's':
-			o->ssl = true;
-			break;
+		case 'c': o->crc32c = true; break;
+		case 'u': o->unique_id = true; break;
+		case 's': o->ssl = true; break;
+		case 'n': o->check = true; break;
+		case 'v': o->verbose = true; break;
+		case 'q': quiet = true; break;
 		case 'x':
 			parse_tlv(optarg);
 			break;
-		case 'v':
-			o->verbose = true;
-			break;
-		case 'q':
-			quiet = true;
-			break;
-		case 'h':
-			fputs(help, stdout);
-			exit(fflush(stdout) == 0 ? 0 : EXIT_SYSTEM);
-		case 'V':
-			puts("relay " VERSION);
+		case 'h': case 'V':
+			fputs(option == 'h' ? help : "relay " VERSION "\n", stdout);
 			exit(fflush(stdout) == 0 ? 0 : EXIT_SYSTEM);
 		default:
-			bad_option(option, longs, argv[optind <= argc ? optind - 1 : argc - 1]);
+			bad_option(option, argv[optind <= argc ? optind - 1 : argc - 1]);
 		}
 	}
 	if (optind == argc)

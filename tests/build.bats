@@ -305,7 +305,7 @@ in_a_row() {
     with=$(letters '=$') without=$(letters '[^=]$')
     assert_regex "$with/$without" '^.*b.*/0.*v'
 
-    short=$(sed -n 's/.*getopt_long(argc, argv, ":\([^"]*\)".*/\1/p' relay.c)
+    short=$(sed -n 's/.*shorts\[\] = ":\([^"]*\)".*/\1/p' relay.c)
     assert_equal "$(grep -o '.:' <<<"$short" | in_a_row)" "$with"
     assert_equal "$(in_a_row <<<"${short//?:/}")" "$without"
 
