@@ -48,3 +48,29 @@ says() {
 readme_command() {
     troubleshooting | grep -m 1 "^    $1" | sed "s/^ *//; s/8080/${2-}/g"
 }
+
+# readme_blocks: what is indented in README.md: of each block every line, behind the
+# block's number. One that is marked as not run has no number, but "-".
+readme_blocks() {
+    awk '
+        /^    / {
+            if (!inside) number = last ~ /\(not run by the tests\)/ ? "-" : ++n
+            for (inside = 1; blanks > 0; blanks--) print number "\t"
+            print number "\t" substr($0, 5)
+            next
+        }
+        /^$/ { blanks += inside; next }
+        { inside = blanks = 0; last = $0 }' "$ROOT/README.md"
+}
+
+# readme_block BEGINNING: the block whose first line begins so. Fails where there is
+# none, or several.
+readme_block() {
+    local numbers
+    numbers=$(readme_blocks | awk -F'\t' -v key="^$1" '!seen[$1]++ && $2 ~ key { print $1 }')
+    if [[ -z $numbers || $numbers == *[!0-9]* ]]; then
+        echo "README.md: not one block that begins with '$1', but: ${numbers:-none}" >&2
+        return 1
+    fi
+    readme_blocks | sed -n "s/^$numbers\t//p"
+}
