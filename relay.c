@@ -667,7 +667,7 @@ static const char help[] =
 "  -a, --accept-from=NETS  first read a header from the client, a proxy in NETS\n"
 "  -l, --balance=HOW       order of several backends: first, hash or random\n"
 "  -b, --bind=ADDR         connect from this address; client: from the client's\n"
-"  -t, --timeout=SECS      limit for client's header, look-up, connection (10)\n"
+"  -t, --timeout=SECS      limit for client's header, and for each backend (10)\n"
 "  -i, --idle=SECS         end a connection that moves nothing for so long\n"
 "  -c, --crc32c            v2: add a checksum\n"
 "  -u, --unique-id         v2: add an id of the connection; also to the log\n"
