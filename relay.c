@@ -97,7 +97,7 @@ struct options {
 	bool check, verbose, quiet;
 	char **backends;
 	int count;                          /* of them */
-	bool given;                         /* one of them is fd: */
+	bool has_fd;                        /* one of them is fd: */
 };
 
 /* Bytes on their way from one end to the other. */
@@ -261,7 +261,7 @@ static bool is_accepted(int fd)
  * descriptor 2 as well; there it stays, whatever a filter makes of 0 and 1. A
  * pipe on 1 and 2 counts if 0 can be a client too: else it is somebody who tries
  * relay in a shell. */
-static bool is_client(const struct stat *err)
+static bool stderr_is_client(const struct stat *err)
 {
 	struct stat in, out;
 	bool has_in = fstat(conn.ends[CLIENT].in, &in) == 0, unknown = !has_in && errno != EBADF;
@@ -295,7 +295,7 @@ static enum log_target log_target(void)
 
 	if (target != UNDECIDED)
 		return target;
-	if (fstat(STDERR_FILENO, &err) < 0 || is_client(&err))
+	if (fstat(STDERR_FILENO, &err) < 0 || stderr_is_client(&err))
 		target = SYSLOG;
 	else
 		target = is_journal(&err) ? JOURNAL : STDERR;
@@ -306,9 +306,11 @@ static enum log_target log_target(void)
 static int syslog_socket = -1;
 enum { NEVER = -2 };
 
+enum { LAST_WORDS = 1000 };     /* milliseconds in which a log must take them */
+
 static void open_syslog(void)
 {
-	const struct timeval patience = { 1, 0 };
+	const struct timeval patience = { LAST_WORDS / 1000, 0 };
 
 	if (syslog_socket != -1)
 		return;
@@ -318,7 +320,7 @@ static void open_syslog(void)
 
 /* What syslog(3) does, but that connects anew to a log that was restarted, which the
  * sandbox forbids, and waits without end for one that is full. It has room for ten
- * messages (unix(7), max_dgram_qlen), so last words wait a little; nothing else does. */
+ * messages (unix(7), max_dgram_qlen), so last words wait for LAST_WORDS; nothing else does. */
 static void send_to_syslog(int priority, const char *text)
 {
 	const struct sockaddr_un log = { .sun_family = AF_UNIX, .sun_path = _PATH_LOG };
@@ -331,13 +333,15 @@ static void send_to_syslog(int priority, const char *text)
 	       (const struct sockaddr *)&log, sizeof log);
 }
 
-/* One write, so that the lines of many processes do not mix. */
+/* One write, so that the lines of many processes do not mix. Last words wait a little
+ * for a log that is stuck, not for ever: that would take the launcher's slots. */
 static void emit(int priority, const struct line *line)
 {
+	struct pollfd log = { STDERR_FILENO, POLLOUT, 0 };
 	struct line out = { .len = 0 };
 
 	signal(SIGPIPE, SIG_IGN);
-	if (log_target() != SYSLOG) {
+	if (log_target() != SYSLOG && poll(&log, 1, priority == LOG_WARNING ? 0 : LAST_WORDS) > 0) {
 		if (log_target() == JOURNAL)
 			add(&out, "<%d>", priority);
 		add(&out, "relay: %s", line->text);
@@ -428,6 +432,14 @@ static void set_linger(int fd, bool on)
 		fail(EXIT_SYSTEM, "SO_LINGER: %s", strerror(errno));
 }
 
+/* Both descriptors: they may be two sockets. */
+static void set_lingers(const struct end *end, bool on)
+{
+	set_linger(end->in, on);
+	if (end->out != end->in)
+		set_linger(end->out, on);
+}
+
 /* Milliseconds on a clock that nobody sets. The first call costs four page
  * faults, so a connection that is made AT_ONCE does without. */
 static long long now(void)
@@ -477,6 +489,8 @@ static void report(enum ending ending)
 __attribute__((noreturn))
 static void client_left(enum ending ending)
 {
+	if (ending == DONE)
+		set_lingers(&conn.ends[CLIENT], false);
 	report(ending);
 	_exit(0);
 }
@@ -564,6 +578,7 @@ static int wait_for(struct pollfd *p, nfds_t count, int ms)
 			signal(caught, SIG_DFL);
 			sigprocmask(SIG_SETMASK, &unblocked, NULL);
 			kill(getpid(), caught);
+			_exit(128 + caught);            /* process 1 of a namespace outlives it */
 		}
 	}
 	return n;
@@ -948,7 +963,7 @@ static void parse_descriptors(struct backend *b)
 	if (!ok || *p != '\0' || r < 3 || w < 3)
 		fail(EXIT_USAGE, "fd: needs one or two descriptors from 3 up, as in fd:6,7");
 	b->descriptors = (struct end){ (int)r, (int)w, -1 };
-	set_linger((int)w, true);       /* S4: it is connected already */
+	set_lingers(&b->descriptors, true);     /* S4: it is connected already */
 }
 
 static void set_port(union proxyhdr_addr *a, unsigned port)
@@ -1083,13 +1098,16 @@ static void check_options(struct options *o)
 		int family;
 
 		parse_backend(&backend, o->backends[i]);
-		o->given |= backend.descriptors.in > 0;
+		o->has_fd |= backend.descriptors.in > 0;
 		family = backend.address.ai_family;
 		if (backend.host[0] == '\0' &&
 		    (o->bind_client ? family != AF_INET && family != AF_INET6 :
 		     o->bind.sa.sa_family != AF_UNSPEC && family != o->bind.sa.sa_family))
 			fail(EXIT_USAGE, "--bind needs a backend with a host of the same address family");
 	}
+	if (o->ssl && o->has_fd)        /* s6-tlsclient has put the backend's there */
+		fail(EXIT_USAGE, "--ssl: with an fd: backend the environment may tell of the backend's TLS, "
+		     "not the client's: give HOST:PORT or a path");
 	if (o->check && o->bind_client)
 		fail(EXIT_USAGE, "--check has no client for --bind=client");
 	if (o->check)
@@ -1293,20 +1311,26 @@ static bool ask_socket(struct end *client)
 }
 
 /* One address and port from the environment. What is no plain address is never
- * guessed at: it could end as somebody else's in the header. */
-static void parse_variables(union proxyhdr_addr *a, const char *ip_name, const char *port_name)
+ * guessed at: it could end as somebody else's in the header. Without a port, or with
+ * systemd's vsock:, it is of a client that has no IP address: on a UNIX socket, or in a
+ * virtual machine. Returns whether something is told; of such a client, AF_UNSPEC. */
+static bool parse_variables(union proxyhdr_addr *a, const char *ip_name, const char *port_name)
 {
 	const char *ip = ip_name ? getenv(ip_name) : NULL;
 	const char *port = port_name ? getenv(port_name) : NULL;
 	unsigned n = 0;
 
 	if (ip == NULL || *ip == '\0')
-		return;
+		return false;
+	if (!parse_address(a, ip)) {
+		if (port == NULL || *port == '\0' || strncmp(ip, "vsock:", 6) == 0)
+			return true;
+		fail(EXIT_USAGE, "%s is no address: %s", ip_name, ip);
+	}
 	if (port != NULL && !parse_number(port, 65535, &n))
 		fail(EXIT_USAGE, "%s is no port: %s", port_name, port);
-	if (!parse_address(a, ip))
-		fail(EXIT_USAGE, "%s is no address: %s", ip_name, ip);
 	set_port(a, n);
+	return true;
 }
 
 static void ask_environment(void)
@@ -1321,19 +1345,20 @@ static void ask_environment(void)
 	char names[4][32];
 	struct variables v = { names[0], names[1], names[2], names[3] };
 	union proxyhdr_addr client, server;
+	bool found = false;
 	size_t i;
 
 	memset(&client, 0, sizeof client);
 	memset(&server, 0, sizeof server);
 	/* behind fd:, tcpclient and its kin have overwritten these: their backend's */
-	if (proto != NULL && *proto != '\0' && strlen(proto) < 16 && !conn.options.given) {
+	if (proto != NULL && *proto != '\0' && strlen(proto) < 16 && !conn.options.has_fd) {
 		for (i = 0; i < 4; i++)
 			snprintf(names[i], sizeof names[i], "%s%s", proto, ucspi[i]);
-		parse_variables(&client, v.remote_ip, v.remote_port);
+		found = parse_variables(&client, v.remote_ip, v.remote_port);
 	}
-	for (i = 0; client.sa.sa_family == AF_UNSPEC && i < sizeof known / sizeof *known; i++) {
+	for (i = 0; !found && i < sizeof known / sizeof *known; i++) {
 		v = known[i];
-		parse_variables(&client, v.remote_ip, v.remote_port);
+		found = parse_variables(&client, v.remote_ip, v.remote_port);
 	}
 	if (client.sa.sa_family == AF_UNSPEC)
 		return;
@@ -1417,14 +1442,13 @@ static ssize_t put(int fd, const void *buf, size_t size)
 	return -1;
 }
 
-/* S3: FIN on a socket; a pipe is closed, wherever this process has it. */
+/* S3: FIN on a socket; a pipe is closed, on descriptor 2 as well. */
 static void half_close(int fd)
 {
 	if (shutdown(fd, SHUT_WR) == 0 || errno == ENOTCONN)
 		return;
 	if (errno != ENOTSOCK)
 		fail(EXIT_SYSTEM, "shutdown: %s", strerror(errno));
-	/* it may be the client's on 2 as well */
 	if (log_target() == SYSLOG && dup2(syslog_socket, STDERR_FILENO) < 0)
 		close(STDERR_FILENO);
 	close(fd);
@@ -1439,8 +1463,8 @@ static void close_pipe(struct direction *d)
 	d->pipe[0] = d->pipe[1] = -1;
 }
 
-/* splice(2), where there can be a pipe. It cannot be asked not to wait for the socket,
- * so that is told to, each time: somebody else who has it may think otherwise (S8). */
+/* splice(2), where there can be a pipe. SPLICE_F_NONBLOCK is for the pipe only, so the
+ * socket is set to O_NONBLOCK, before each call: others who have it may reset that (S8). */
 static ssize_t hand_on(int from, int to, size_t size, int socket)
 {
 #ifdef LINUX
@@ -2061,8 +2085,7 @@ static void set_backend(const struct addrinfo *to)
 	memcpy(&conn.backend, to->ai_addr, to->ai_addrlen);
 }
 
-/* Where one of several is given up, the log tells, unless it is stuck: that must not
- * hold up the connection, which is still to be made. */
+/* Where one of several is given up, the log tells. */
 static void log_skipped(const struct target *t, const char *why)
 {
 	struct line line = { .len = 0 };
@@ -2074,8 +2097,7 @@ static void log_skipped(const struct target *t, const char *why)
 	add(&line, "skipped");
 	add_pair(&line, "msg", why);
 	add_connection(&line);
-	if (log_target() == SYSLOG || is_ready(STDERR_FILENO, POLLOUT))
-		emit(LOG_WARNING, &line);
+	emit(LOG_WARNING, &line);
 	conn.text = NULL;
 }
 
@@ -2178,7 +2200,7 @@ static int start_connect(const struct addrinfo *to)
 	return -1;
 }
 
-/* One of fd:'s descriptors: unfit is O_WRONLY or O_RDONLY, as it must not be. */
+/* One of fd:'s descriptors: unfit is the access mode in which it would be useless. */
 static void check_given(int fd, int unfit)
 {
 	int flags = fcntl(fd, F_GETFL), type = socket_type(fd), listens = 0;
@@ -2186,6 +2208,8 @@ static void check_given(int fd, int unfit)
 
 	if (flags < 0)
 		fail(EXIT_USAGE, "descriptor %d is not open: is relay started by tcpclient or the like?", fd);
+	if (fd == conn.ends[CLIENT].in)
+		fail(EXIT_USAGE, "descriptor %d is the client", fd);
 	getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len);
 	if (listens || (type >= 0 && type != SOCK_STREAM))
 		fail(EXIT_USAGE, "descriptor %d is no connected stream socket", fd);
@@ -2301,7 +2325,7 @@ static enum progress win(int i)
 	return CONNECTED;
 }
 
-/* Whether what is short may be there again: another attempt has a descriptor. */
+/* Whether the shortage may pass: another attempt holds a descriptor. */
 static bool is_passing(int error, int i)
 {
 	int j;
@@ -2565,10 +2589,12 @@ static const char *try_header(const struct end *backend, char *answer, size_t si
 {
 	unsigned char *header = large.buffers[CLIENT];
 	struct pollfd p[2] = { { 0 }, { backend->in, POLLIN, 0 } };
-	size_t len = 0, n = build_check(header, backend->in);
-	bool sent = n == 0 || put(backend->out, header, n) == (ssize_t)n;
+	size_t len = 0, sent = 0, n = build_check(header, backend->in);
 	long long end = now() + CHECK_TIME, ms;
+	ssize_t put_now;
 
+	while (sent < n && (put_now = put(backend->out, header + sent, n - sent)) > 0)
+		sent += (size_t)put_now;
 	while (len < size - 1 && (ms = end - now()) > 0 && wait_in_setup(p, 2, (int)ms)) {
 		ssize_t got = get(backend->in, answer + len, size - 1 - len), i;
 
@@ -2580,7 +2606,7 @@ static const char *try_header(const struct end *backend, char *answer, size_t si
 			if (answer[len] == '\0')
 				answer[len] = '\n';
 	}
-	return sent ? "open" : "reset";
+	return sent == n ? "open" : "reset";
 }
 
 /* What is wrong with a backend that has answered so; NULL: nothing is. */
@@ -2635,7 +2661,7 @@ static bool check(const struct choice *backend)
 	}
 	ms = now() - start;
 	ended = try_header(&end, answer, sizeof answer);
-	set_linger(end.socket, false);          /* this is no cut */
+	set_lingers(&end, false);               /* this is no cut */
 	close(end.in);
 	close(end.out);
 	complaint = first = strtok(answer, "\r\n");
@@ -2669,7 +2695,8 @@ static int check_all(const struct options *o)
 
 /* What to wait for on a direction's descriptors: bytes to read, or, while some
  * are held, room for them. Unasked, poll tells errors of the other one (S6), and
- * POLLHUP: that for ever, so after the first time that one is left out (S5). */
+ * POLLHUP. That it reports for ever: after the first time the descriptor is no longer
+ * polled (S5). */
 static void watch(struct pollfd p[2], const struct direction *d)
 {
 	bool writes = d->held > 0;
@@ -2852,8 +2879,10 @@ enum { SET_MODE_FILTER = 1, TSYNC = 1, SPEC_ALLOW = 4 };
 #define KILL                0x80000000
 
 /* seccomp(2): this process moves bytes, waits, logs and ends, and nothing else from
- * here on. The filter is a set of bits: its price is that it is compiled, and a list of
- * comparisons is longer. A kernel or an emulator without seccomp does without. */
+ * here on. The filter is a set of bits. A list of comparisons takes longer to install:
+ * the kernel runs it for each number that there is, to learn which are allowed at once
+ * (kernel/seccomp.c, seccomp_cache_prepare), and of one that uses X it does not. A
+ * kernel or an emulator without seccomp does without. */
 static void allow_only_relaying(void)
 {
 	static const uint16_t calls[] = {
@@ -2889,6 +2918,7 @@ static void allow_only_relaying(void)
 	struct program program;
 	uint32_t words[WORDS] = { 0 };
 	int i, at = TAIL;
+	long answer;
 
 	for (i = 0; i < (int)(sizeof calls / sizeof *calls); i++)
 		words[calls[i] / 32] |= UINT32_C(1) << calls[i] % 32;
@@ -2905,8 +2935,11 @@ static void allow_only_relaying(void)
 	memcpy(filter + at, head, sizeof head);
 	program.len = (unsigned short)(sizeof filter / sizeof *filter - (size_t)at);
 	program.code = filter + at;
-	if (syscall(SYS_seccomp, SET_MODE_FILTER, TSYNC | SPEC_ALLOW, &program) != 0)
-		syscall(SYS_seccomp, SET_MODE_FILTER, TSYNC, &program);         /* before 4.17 */
+	answer = syscall(SYS_seccomp, SET_MODE_FILTER, TSYNC | SPEC_ALLOW, &program);
+	if (answer != 0 && errno == EINVAL)
+		answer = syscall(SYS_seccomp, SET_MODE_FILTER, TSYNC, &program);        /* before 4.17 */
+	if (answer > 0 || (answer < 0 && errno != ENOSYS && errno != EINVAL && errno != EPERM && errno != EACCES))
+		fail(EXIT_SYSTEM, "the sandbox cannot be made: %s", answer > 0 ? "a thread is in another" : strerror(errno));
 }
 #endif
 
@@ -2961,15 +2994,18 @@ int main(int argc, char **argv)
 	down->to = client->out;
 	if (up->held > 0)
 		move(up);               /* S1: at once, and before the client is asked for more */
-	if (client->out != client->socket)
+	if (client->out != client->socket) {
 		signal(SIGPIPE, SIG_IGN);       /* sockets are told MSG_NOSIGNAL */
+		set_linger(client->out, true);  /* mostly it is the same one */
+	}
 	set_lively();
 	enter_sandbox();
 	ending = relay(conn.directions);
 	if (ending == DONE) {
-		set_linger(client->socket, false);
-		set_linger(backend->socket, false);
+		set_lingers(client, false);
+		set_lingers(backend, false);
 	}
 	report(ending);
-	_exit(ending == BACKEND_RESET ? EXIT_SYSTEM : 0);
+	/* a backend that has finished resets what the client sends all the same: TLS clients do */
+	_exit(ending == BACKEND_RESET && !down->ended ? EXIT_SYSTEM : 0);
 }

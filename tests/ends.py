@@ -723,7 +723,8 @@ def backend_reset_reaches_the_client():
 
 @scenario
 def reset_after_a_half_close():
-    """Whoever has half-closed is still there to reset, and to be reset."""
+    """Whoever has half-closed is still there to reset, and to be reset. A backend that had
+    finished is no failure: it has closed, and the client has sent more."""
     for who in range(2):
         for half_closer in range(2):
             with Relay() as relay:
@@ -732,7 +733,7 @@ def reset_after_a_half_close():
                 assert ends[not half_closer].recv(1) == b""
                 reset(ends[who])
                 wait_until(lambda: is_reset(ends[not who]), AT_ONCE)
-                assert relay.status() == (111 if who else 0)
+                assert relay.status() == (111 if who and not half_closer else 0)
 
 
 def unacknowledged(sock):
@@ -1212,7 +1213,7 @@ def log_goes_elsewhere(client_kind):
 
 @scenario
 def stuck_log_holds_up_no_signal():
-    """The last line waits for room in the log; whoever ends relay then does not."""
+    """The last line waits a second for room in the log; whoever ends relay then does not."""
     with Relay("-v", client="unix") as relay:
         relay.jam_log()
         client, backend = relay.connect()
@@ -1220,7 +1221,6 @@ def stuck_log_holds_up_no_signal():
         assert read_to_eof(client) == b""
         client.close()
         wait_until(relay.sleeps)
-        assert not relay.ended()
         os.kill(relay.pid(), signal.SIGTERM)
         relay.status(AT_ONCE)
 

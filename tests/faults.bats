@@ -122,8 +122,19 @@ private_dev() {
     holds signals:{spliced,copied}
 }
 
+@test "SIGTERM ends relay that is process 1 of a PID namespace, too" {
+    need_root
+    holds process_1_ends_too
+}
+
 @test "SIGHUP that nohup ignores ends nothing" {
     holds ignored_hangup
+}
+
+# --- two sockets ---
+
+@test "a client and a backend of two sockets each lose no byte, and see a cut on each" {
+    holds two_sockets_each:ends two_sockets_each:killed
 }
 
 # --- the backend ---
@@ -253,7 +264,13 @@ too_late() {
 # --- the log ---
 
 @test "a log that cannot be written to changes nothing" {
-    holds log_cannot_be_written:{full,closed} stuck_log_holds_up_no_client
+    holds log_cannot_be_written:{full,closed}
+}
+
+@test "a log that is stuck holds up no connection, and relay not for long" {
+    private_network
+    private_dev
+    holds stuck_log_holds_up_nobody
 }
 
 @test "syslog that is not there changes nothing" {

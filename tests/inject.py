@@ -101,7 +101,9 @@ RULES = [
     (r"(recvfrom|sendto|splice|read\(0|write)\b", "EINTR|EAGAIN", (WENT_ON,), "is called again"),
     (r"p?poll\(", "EINTR", (WENT_ON,), "is called again"),
     (r"fcntl\(\d+, F_GETFL\)", ".*", (OTHERWISE,), "fails where there is no such descriptor: that is told"),
-    (r"(madvise|munmap|prctl|seccomp|fcntl|pipe2|ioctl)\(", ".*", (WENT_ON,), "is gone without"),
+    (r"seccomp\(", "EINVAL|EACCES", (WENT_ON,), "the system has none"),
+    (r"seccomp\(", ".*", (FAILED,), "is not gone without"),
+    (r"(madvise|munmap|prctl|fcntl|pipe2|ioctl)\(", ".*", (WENT_ON,), "is gone without"),
 ]
 
 
@@ -584,7 +586,7 @@ NAMES = {
 
 def is_clear(log, error):
     """It names the cause; that of a look-up is the resolver's to tell."""
-    causes = os.strerror(getattr(errno, error, 0)), NAMES.get(error, "looking up"), "looking up", "the look-up"
+    causes = os.strerror(getattr(errno, error, 0)), NAMES.get(error, "looking up"), "looking up", "cannot look up"
     return any(cause in line for cause in causes for line in log)
 
 

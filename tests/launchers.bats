@@ -437,6 +437,20 @@ through_pipes() {
     assert_relayed_v1 "PROXY TCP4 127.0.0.2 127.0.0.1 $from $port"
 }
 
+@test "clients of socat and ncat on a UNIX socket have no address, and are served" {
+    local door=$BATS_TEST_TMPDIR/door n=0 client
+    backend_record "$backend"
+    start socat socat "UNIX-LISTEN:$door,fork" "EXEC:$RELAY 127.0.0.1\:$backend"
+    start ncat ncat -lkU "$door.ncat" -e "$RELAY 127.0.0.1:$backend"
+    for client in "$door" "$door,bind=$BATS_TEST_TMPDIR/client" "$door.ncat"; do
+        wait_socket "${client%,*}"
+        n=$((n + 1))
+        socat -u - "UNIX-CONNECT:$client" <<<hello
+        assert_equal "$(cat "$(all_bytes "$n")")" $'PROXY UNKNOWN\r\nhello'
+    done
+    assert_equal "$(cat "$(log_file socat)" "$(log_file ncat)")" ''
+}
+
 # --- tcpclient: the backend on descriptors 6 and 7 ---
 
 @test "tcpclient: fd:6,7 is the backend, the header names the client" {

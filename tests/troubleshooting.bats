@@ -414,7 +414,7 @@ relay_says() {
     relay_says 'refused: no valid PROXY header' 1 sh -c 'echo GET | "$@"' sh "$RELAY" -a any "127.0.0.1:$backend"
     relay_says 'refused: no PROXY header within' 1 sh -c 'sleep 2 | "$@"' sh "$RELAY" -a any -t 0.2 "127.0.0.1:$backend"
     relay_says 'TCPREMOTEIP is no address' 100 \
-        env PROTO=TCP TCPREMOTEIP=client.example sh -c 'echo | "$@"' sh "$RELAY" "127.0.0.1:$backend"
+        env PROTO=TCP TCPREMOTEPORT=1 TCPREMOTEIP=client.example sh -c 'echo | "$@"' sh "$RELAY" "127.0.0.1:$backend"
     start activate systemd-socket-activate --listen="127.0.0.1:$port" --inetd "$RELAY" "127.0.0.1:$backend"
     wait_listening "$port"
     run connect

@@ -301,6 +301,15 @@ os.execv(sys.argv[1], sys.argv[1:])')
     expect 100 'descriptor 5 is not open for writing: *' "$RELAY" fd:7,5
     expect 100 'descriptor 6 is not open for reading: *' "$RELAY" fd:6,7
     expect 100 'descriptor 7 is no socket: other things need two*fd:6,7*' "$RELAY" fd:7
+    expect 100 "--ssl: *fd:*the backend's TLS, not the client's*" "$RELAY" -2 -s fd:3
+    under=(python3 -c 'import os, socket, sys
+near, far = socket.socketpair()
+os.dup2(near.fileno(), 3)
+os.dup2(far.fileno(), 4)
+os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()))
+os.execv(sys.argv[1], sys.argv[1:])')
+    expect 100 'descriptor 3 is the client*' "$RELAY" fd:3
+    expect 100 'descriptor 3 is the client*' "$RELAY" fd:4,3
     no_problems
 }
 
@@ -638,7 +647,7 @@ while True:
 # --- the environment ---
 
 @test "an address from the environment is a plain address or nothing at all" {
-    local name value
+    local name value ports=(PROTO=TCP {TCPREMOTE,TCPLOCAL,{SOCAT_{PEER,SOCK},NCAT_{REMOTE_,LOCAL_},REMOTE_}}PORT=1)
     backend_record "$backend"
     for value in \
         $'192.0.2.1\r\nPROXY TCP4 198.51.100.1 198.51.100.2 1 2\r\n' \
@@ -649,21 +658,34 @@ while True:
         ::ffff:192.0.2.01 ::ffff:192.0.2.256 '[::1' '::1]' '[]' '[' ']' '[[::1]]' '[::1]:80' '[192.0.2.1]' \
         '"' "\\" '%s%n%s%n' "$(repeat 1 1000)" "$(repeat $'\r' 1000)" "192.0.2.1$(repeat ' ' 1000)"; do
         for name in TCPREMOTEIP SOCAT_PEERADDR NCAT_REMOTE_ADDR REMOTE_ADDR; do
-            expect 100 "$name *address*" env PROTO=TCP "$name=$value" "$RELAY" "$to"
+            expect 100 "$name *address*" env "${ports[@]}" "$name=$value" "$RELAY" "$to"
         done
-        expect 100 "TCPLOCALIP *address*" env PROTO=TCP TCPREMOTEIP=192.0.2.1 "TCPLOCALIP=$value" "$RELAY" -2 "$to"
-        expect 100 "SOCAT_SOCKADDR *address*" env SOCAT_PEERADDR=192.0.2.1 "SOCAT_SOCKADDR=$value" "$RELAY" "$to"
-        expect 100 "NCAT_LOCAL_ADDR *address*" env NCAT_REMOTE_ADDR=192.0.2.1 "NCAT_LOCAL_ADDR=$value" "$RELAY" "$to"
+        expect 100 "TCPLOCALIP *address*" env "${ports[@]}" TCPREMOTEIP=192.0.2.1 "TCPLOCALIP=$value" "$RELAY" -2 "$to"
+        expect 100 "SOCAT_SOCKADDR *address*" env "${ports[@]}" SOCAT_PEERADDR=192.0.2.1 "SOCAT_SOCKADDR=$value" "$RELAY" "$to"
+        expect 100 "NCAT_LOCAL_ADDR *address*" env "${ports[@]}" NCAT_REMOTE_ADDR=192.0.2.1 "NCAT_LOCAL_ADDR=$value" "$RELAY" "$to"
     done
     no_problems
     nothing_reached_backend
 }
 
+@test "a client on a UNIX socket or in a virtual machine has no address, and no other variable one" {
+    local client
+    backend_record "$backend"
+    for client in SOCAT_PEERADDR='<anon>' SOCAT_PEERADDR=/run/client $'SOCAT_PEERADDR=\xee\x7e' \
+        'NCAT_REMOTE_ADDR=localhost NCAT_REMOTE_PORT=' 'REMOTE_ADDR=vsock:2 REMOTE_PORT=4294967295'; do
+        # shellcheck disable=SC2086 # a word or two
+        sends 'PROXY UNKNOWN' env PROTO=TCP $client "$RELAY" "$to"
+        [[ $client == REMOTE_ADDR* ]] ||
+            sends 'PROXY UNKNOWN' env $client REMOTE_ADDR=192.0.2.1 REMOTE_PORT=1 "$RELAY" "$to"
+    done
+    no_problems
+}
+
 @test "no byte of the environment reaches a terminal as a control character" {
     backend_record "$backend"
-    expect 100 'TCPREMOTEIP *' env PROTO=TCP TCPREMOTEIP=$'\x9b31m' "$RELAY" "$to"
-    expect 100 'TCPREMOTEIP *' env PROTO=TCP TCPREMOTEIP=$'\xc2\x9b31m' "$RELAY" "$to"
-    expect 100 'TCPREMOTEIP *' env PROTO=TCP TCPREMOTEIP=$'\x7f' "$RELAY" "$to"
+    expect 100 'TCPREMOTEIP *' env PROTO=TCP TCPREMOTEPORT=1 TCPREMOTEIP=$'\x9b31m' "$RELAY" "$to"
+    expect 100 'TCPREMOTEIP *' env PROTO=TCP TCPREMOTEPORT=1 TCPREMOTEIP=$'\xc2\x9b31m' "$RELAY" "$to"
+    expect 100 'TCPREMOTEIP *' env PROTO=TCP TCPREMOTEPORT=1 TCPREMOTEIP=$'\x7f' "$RELAY" "$to"
     expect 100 '*' "$RELAY" $'\x9b31m:80x'
     no_problems
     nothing_reached_backend

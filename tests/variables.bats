@@ -11,6 +11,12 @@ load helper
 load connection
 load variables
 
+setup() {
+    to=$BATS_TEST_TMPDIR/backend.sock
+    backend_record "$to"
+    echo 0 >"$BATS_TEST_TMPDIR/count"
+}
+
 teardown() { stop_all; }
 
 # --- bytes ---
@@ -18,13 +24,15 @@ teardown() { stop_all; }
 # variables VARIABLE=VALUE... [-- RELAY-ARGUMENT...]: the TLVs, in hex, of a relay
 # that is started with these, for a client of whom nothing else is known.
 variables() {
-    local file=$BATS_TEST_TMPDIR/header environment=()
+    local n environment=()
     while (($#)) && [[ $1 != -- ]]; do
         environment+=("$1")
         shift
     done
-    env -i "${environment[@]}" "$RELAY" -2 -s "${@:2}" fd:6,7 </dev/null 6</dev/null 7>"$file" || return
-    hexdump_of "$file" | sed 's/^0d0a0d0a000d0a515549540a2100....//'
+    env -i "${environment[@]}" "$RELAY" -2 -s "${@:2}" "$to" </dev/null || return
+    n=$(($(cat "$BATS_TEST_TMPDIR/count") + 1))
+    echo "$n" >"$BATS_TEST_TMPDIR/count"
+    hexdump_of "$(all_bytes "$n")" | sed 's/^0d0a0d0a000d0a515549540a2100....//'
 }
 
 # tlv TYPE HEX
@@ -175,7 +183,7 @@ END
         SSL_CLIENT_S_DN_CN SSL_CLIENT_S_DN SSL_CLIENT_DN SOCAT_OPENSSL_X509_COMMONNAME SSL_CLIENT_VERIFY; do
         run variables "$name=${long}x"
         assert_failure 100
-        assert_output "relay: error msg=\"$name has over 255 bytes\" backend=fd:6,7"
+        assert_output "relay: error msg=\"$name has over 255 bytes\" backend=$to"
     done
     run variables SSL_PROTOCOL=TLSv1.3 SSL_CIPHER="${long}x"
     assert_failure 100

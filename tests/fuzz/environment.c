@@ -50,31 +50,33 @@ static void take_input(struct input *in)
 
 /* ---- the second reader ---- */
 
-enum found { NOTHING, ADDRESS, WRONG };
+enum found { NOTHING, ADDRESS, NOBODY, WRONG };
 
 /* One address and port, as the manual page has them. */
 static enum found read_variables(union proxyhdr_addr *a, const char *ip_name, const char *port_name)
 {
 	const char *ip = value_or_null(ip_name), *port = value_of(port_name), *p;
 	char word[64];
+	enum found no_ip;
+	bool is_port;
 	size_t len;
 	long n = 0;
 
 	if (ip == NULL)
 		return NOTHING;
+	memset(a, 0, sizeof *a);
+	no_ip = port == NULL || *port == '\0' || strncmp(ip, "vsock:", 6) == 0 ? NOBODY : WRONG;
 	for (p = port; p != NULL && *p >= '0' && *p <= '9' && n <= 65535; p++)
 		n = n * 10 + (*p - '0');
-	if (port != NULL && (p == port || *p != '\0' || n > 65535))
-		return WRONG;
-	memset(a, 0, sizeof *a);
+	is_port = port == NULL || (p != port && *p == '\0' && n <= 65535);
 	if (inet_pton(AF_INET, ip, &a->in.sin_addr) == 1) {
 		a->in.sin_family = AF_INET;
 		a->in.sin_port = htons((in_port_t)n);
-		return ADDRESS;
+		return is_port ? ADDRESS : WRONG;
 	}
 	len = strlen(ip);
 	if (len >= sizeof word)
-		return WRONG;
+		return no_ip;
 	strcpy(word, ip);
 	if (word[0] == '[' && word[len - 1] == ']') {
 		word[len - 1] = '\0';
@@ -82,7 +84,10 @@ static enum found read_variables(union proxyhdr_addr *a, const char *ip_name, co
 	}
 	a->in6.sin6_family = AF_INET6;
 	a->in6.sin6_port = htons((in_port_t)n);
-	return inet_pton(AF_INET6, word, &a->in6.sin6_addr) == 1 ? ADDRESS : WRONG;
+	if (inet_pton(AF_INET6, word, &a->in6.sin6_addr) == 1)
+		return is_port ? ADDRESS : WRONG;
+	memset(a, 0, sizeof *a);
+	return no_ip;
 }
 
 /* The addresses' 16 bytes, IPv4 as it is inside IPv6. */
@@ -136,7 +141,7 @@ static enum found read_environment(union proxyhdr_addr *client, union proxyhdr_a
 		const char *beginning = i > 0 ? beginnings[i] : proto;
 
 		/* fd: backend and all: tcpclient has said what PROTO names */
-		if (beginning == NULL || strlen(beginning) >= 16 || (i == 0 && conn.options.given))
+		if (beginning == NULL || strlen(beginning) >= 16 || (i == 0 && conn.options.has_fd))
 			continue;
 		for (k = 0; k < 4; k++)
 			snprintf(names[k], sizeof names[k], "%s%s", beginning, ends[i][k] != NULL ? ends[i][k] : "=");
@@ -194,7 +199,7 @@ static bool check_client(void)
 		return false;
 	}
 	CHECK(with == -1);
-	if (found == NOTHING) {
+	if (found == NOTHING || found == NOBODY) {
 		CHECK(conn.client.sa.sa_family == AF_UNSPEC && conn.server.sa.sa_family == AF_UNSPEC);
 		return true;
 	}
