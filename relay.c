@@ -1418,7 +1418,7 @@ static bool is_ready(int fd, short events)
 /* S8: a descriptor may be shared with other processes, so its flags stay as they
  * are. A socket is asked not to wait call by call; all else is read or written
  * only when poll allows it, and no more than a pipe then has room for. */
-static ssize_t get(int fd, void *buf, size_t size)
+static ssize_t read_now(int fd, void *buf, size_t size)
 {
 	ssize_t n = recv(fd, buf, size, MSG_DONTWAIT);
 
@@ -1430,7 +1430,7 @@ static ssize_t get(int fd, void *buf, size_t size)
 	return -1;
 }
 
-static ssize_t put(int fd, const void *buf, size_t size)
+static ssize_t write_now(int fd, const void *buf, size_t size)
 {
 	ssize_t n = send(fd, buf, size, MSG_DONTWAIT | MSG_NOSIGNAL);
 
@@ -1465,7 +1465,7 @@ static void close_pipe(struct direction *d)
 
 /* splice(2), where there can be a pipe. SPLICE_F_NONBLOCK is for the pipe only, so the
  * socket is set to O_NONBLOCK, before each call: others who have it may reset that (S8). */
-static ssize_t hand_on(int from, int to, size_t size, int socket)
+static ssize_t splice_now(int from, int to, size_t size, int socket)
 {
 #ifdef LINUX
 	fcntl(socket, F_SETFL, O_NONBLOCK);
@@ -1489,7 +1489,7 @@ static bool open_pipe(struct direction *d)
 		 * splice of nothing fails in a sandbox that forbids it. */
 		if (fcntl(d->pipe[1], F_SETPIPE_SZ, PIPE_SIZE) >= 0 &&
 		    fcntl(d->from, F_SETFL, O_NONBLOCK) == 0 && fcntl(d->to, F_SETFL, O_NONBLOCK) == 0 &&
-		    hand_on(d->from, d->pipe[1], 0, d->from) == 0) {
+		    splice_now(d->from, d->pipe[1], 0, d->from) == 0) {
 			signal(SIGPIPE, SIG_IGN);
 			return true;
 		}
@@ -1502,9 +1502,9 @@ static bool open_pipe(struct direction *d)
 
 /* Reads into the pipe, as read(2) does; but 0 where read has more to tell: splice
  * stops at the end and at an urgent byte alike. */
-static ssize_t take_piped(struct direction *d)
+static ssize_t fill_pipe(struct direction *d)
 {
-	ssize_t n = hand_on(d->from, d->pipe[1], PIPE_SIZE, d->from);
+	ssize_t n = splice_now(d->from, d->pipe[1], PIPE_SIZE, d->from);
 
 	if (n < 0 && (errno == EINVAL || errno == ENOMEM))      /* not this socket, not now */
 		d->flow = NO_PIPE;
@@ -1515,13 +1515,13 @@ static ssize_t take_piped(struct direction *d)
 
 /* Reads what there is, as read(2) does. The one place where the path is chosen: the
  * bytes of a bulky flow are not copied, splice hands them on inside the kernel. */
-static ssize_t take(struct direction *d)
+static ssize_t fill(struct direction *d)
 {
-	ssize_t n = d->flow == BULKY && open_pipe(d) ? take_piped(d) : 0;
+	ssize_t n = d->flow == BULKY && open_pipe(d) ? fill_pipe(d) : 0;
 
 	d->piped = n > 0;
 	if (n == 0) {
-		n = get(d->from, d->buf, BUFFER_SIZE);
+		n = read_now(d->from, d->buf, BUFFER_SIZE);
 		d->start = 0;
 	}
 	d->held = n > 0 ? (size_t)n : 0;
@@ -1531,10 +1531,10 @@ static ssize_t take(struct direction *d)
 }
 
 /* Writes what is held, as write(2) does. */
-static ssize_t give(struct direction *d)
+static ssize_t flush(struct direction *d)
 {
-	ssize_t n = d->piped ? hand_on(d->pipe[0], d->to, d->held, d->to) :
-	            put(d->to, d->buf + d->start, d->held);
+	ssize_t n = d->piped ? splice_now(d->pipe[0], d->to, d->held, d->to) :
+	            write_now(d->to, d->buf + d->start, d->held);
 
 	if (n <= 0)
 		return n;
@@ -1547,7 +1547,7 @@ static ssize_t give(struct direction *d)
 }
 
 /* Gives back what only a busy connection needs; nothing is held. */
-static void give_back(struct direction d[2])
+static void release(struct direction d[2])
 {
 	int i;
 
@@ -1570,7 +1570,7 @@ enum outcome { MOVED, NOT_NOW, READ_FAILED, WRITE_FAILED };
 
 /* What errno says: to try again, that the peer is gone, or, which is not its doing,
  * that the system cannot do it. */
-static enum outcome failed(enum outcome outcome)
+static enum outcome after_error(enum outcome outcome)
 {
 	if (errno == ENOMEM || errno == ENOBUFS || errno == ENOSPC || errno == EINVAL)
 		fail(EXIT_SYSTEM, "%s: %s", outcome == READ_FAILED ? "reading" : "writing", strerror(errno));
@@ -1584,17 +1584,17 @@ static enum outcome move(struct direction *d)
 	ssize_t n;
 
 	if (d->held == 0) {
-		n = take(d);
+		n = fill(d);
 		if (n < 0)
-			return failed(READ_FAILED);
+			return after_error(READ_FAILED);
 		if (n == 0) {
 			half_close(d->to);      /* S3 */
 			d->ended = true;
 			return MOVED;
 		}
 	}
-	n = give(d);
-	return n < 0 ? failed(WRITE_FAILED) : MOVED;
+	n = flush(d);
+	return n < 0 ? after_error(WRITE_FAILED) : MOVED;
 }
 
 /* An end that takes no more bytes may have said why before: that is passed on,
@@ -1623,7 +1623,7 @@ static void read_header(const struct end *client, struct direction *d)
 	int n, ms;
 
 	while ((n = proxyhdr_parse(&conn.inbound, buf, len)) == 0) {
-		ssize_t got = get(client->in, buf + len, BUFFER_SIZE - PROXYHDR_MAX - len);
+		ssize_t got = read_now(client->in, buf + len, BUFFER_SIZE - PROXYHDR_MAX - len);
 
 		if (got > 0) {
 			len += (size_t)got;
@@ -1633,7 +1633,7 @@ static void read_header(const struct end *client, struct direction *d)
 			client_left(DONE);
 		if (got == 0)
 			fail(EXIT_REFUSED, "refused: the client has ended within its PROXY header");
-		if (failed(READ_FAILED) != NOT_NOW)
+		if (after_error(READ_FAILED) != NOT_NOW)
 			client_left(CLIENT_RESET);
 		if (deadline == 0)
 			deadline = now() + conn.options.timeout;
@@ -2591,16 +2591,16 @@ static const char *try_header(const struct end *backend, char *answer, size_t si
 	struct pollfd p[2] = { { 0 }, { backend->in, POLLIN, 0 } };
 	size_t len = 0, sent = 0, n = build_check(header, backend->in);
 	long long end = now() + CHECK_TIME, ms;
-	ssize_t put_now;
+	ssize_t put;
 
-	while (sent < n && (put_now = put(backend->out, header + sent, n - sent)) > 0)
-		sent += (size_t)put_now;
+	while (sent < n && (put = write_now(backend->out, header + sent, n - sent)) > 0)
+		sent += (size_t)put;
 	while (len < size - 1 && (ms = end - now()) > 0 && wait_in_setup(p, 2, (int)ms)) {
-		ssize_t got = get(backend->in, answer + len, size - 1 - len), i;
+		ssize_t got = read_now(backend->in, answer + len, size - 1 - len), i;
 
 		if (got == 0)
 			return "closed";
-		if (got < 0 && failed(READ_FAILED) != NOT_NOW)
+		if (got < 0 && after_error(READ_FAILED) != NOT_NOW)
 			return "reset";
 		for (i = 0; i < got; i++, len++)
 			if (answer[len] == '\0')
@@ -2709,8 +2709,8 @@ static void watch(struct pollfd p[2], const struct direction *d)
 			p[k].fd = -1;
 }
 
-/* poll(2) for both directions. A socket is in it once, where it can: what is asked of
- * it as the end to write to, when there is nothing to write, is told with the rest. */
+/* poll(2) for both directions. A socket is read by one and written to by the other: while
+ * the latter has nothing to write, it is polled once, and both are told what happens. */
 static int wait_for_both(struct pollfd p[2][2], int ms)
 {
 	bool same[2];
@@ -2805,7 +2805,7 @@ static enum ending relay(struct direction d[2])
 				keep_alive();
 			waits = LASTING;
 			if (empty)
-				give_back(d);
+				release(d);
 			continue;
 		}
 		if (waits < LASTING && ++waits == LASTING)
