@@ -1,4 +1,5 @@
 # relay: make, make check, make install PREFIX= DESTDIR=, make uninstall, make clean,
+# make lint (without running it), make format (the C lines that differ from BASE=HEAD),
 # make dist (a tarball), make deb (a Debian package), make fuzz SECS=60 (each target),
 # make coverage (which lines the tests run, and which not), make load (tests/load.bats in
 # full), make bench, make bench-quick (two minutes), make bench-plot (of what bench measured)
@@ -92,6 +93,13 @@ fuzz:
 check: all
 	sh tests/run.sh
 
+lint:
+	sh tests/lint.sh
+
+BASE = HEAD
+format:
+	git clang-format --force --extensions c,h $(BASE)
+
 # The suites for AddressSanitizer, whose build counts lines too; make check has the same
 # at its end. With tests/coverage.txt, which has the lines that no test reaches, and why.
 coverage: all
@@ -113,7 +121,7 @@ clean:
 	rm -f relay relay.o proxyhdr.o
 	rm -rf tests/build build
 
-.PHONY: all check fuzz coverage load bench bench-quick bench-plot clean
+.PHONY: all check lint format fuzz coverage load bench bench-quick bench-plot clean
 
 # ---- packages ----
 

@@ -3,8 +3,8 @@
 # Copyright (c) 2026 The relay authors. SPDX-License-Identifier: ISC
 #
 # The Makefile, in a copy of the tree: compilers, dependencies. And
-# what is checked without being run: shell scripts, the manual page, and that
-# program and documents name the same options.
+# what is checked without being run: what linters say, and that program and documents
+# name the same options.
 
 load helper
 
@@ -52,6 +52,13 @@ assert_compiles() {
         make clean
         assert_builds "$1" "$2" CC="$1" CFLAGS="$level -Werror -pedantic-errors"
     done
+}
+
+# repository: makes one of the tree.
+repository() {
+    export GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_SYSTEM=/dev/null
+    git init -q .
+    git add -A
 }
 
 is_static() {
@@ -164,10 +171,7 @@ rebuilt() {
 }
 
 @test "git ignores what make makes" {
-    command -v git >/dev/null || skip "there is no git here"
-    export GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_SYSTEM=/dev/null
-    git init -q .
-    git add -A
+    repository
     make
     mkdir -p build tests/build && touch build/something tests/build/something
     assert_equal "$(git status --porcelain | grep -v '^A ')" ''
@@ -175,89 +179,54 @@ rebuilt() {
 
 # --- without running it ---
 
-# test_sources: the tests' own C.
-test_sources() {
-    find tests -name '*.c' -not -path 'tests/build/*' | sort
-}
-
-cppcheck_says() {
-    # What cppcheck cannot find are the C library's own headers.
-    cppcheck -q --std=c11 -D_GNU_SOURCE -D__linux__ -D__x86_64__ --error-exitcode=1 -I . \
-        --enable=warning,style,performance,portability \
-        --suppress=missingIncludeSystem "$@"
+# lints LINTER: it has nothing to say.
+lints() {
+    run sh tests/lint.sh "$1"
+    assert_success
+    refute_output
 }
 
 @test "cppcheck has nothing to say" {
-    run cppcheck_says relay.c proxyhdr.c
-    assert_success
-    refute_output
-    # The tests' variables stand at the top of a function, and what is in a table is read
-    # by its address.
-    # shellcheck disable=SC2046 # a list of words
-    run cppcheck_says --suppress=variableScope --suppress=unreadVariable $(test_sources)
-    assert_success
-    refute_output
-}
-
-# clang_tidy_says MORE-CHECKS SOURCE...
-clang_tidy_says() {
-    # Left out: parameters of one type side by side, which C cannot tell apart;
-    # Annex K's functions, which no libc here has; the results of printf and
-    # close, which nobody could do anything about.
-    clang-tidy -quiet -warnings-as-errors='*' \
-        -checks="-*,bugprone-*,clang-analyzer-*,cert-*,misc-*,-bugprone-easily-swappable-parameters,-clang-analyzer-security.insecureAPI.DeprecatedOrUnsafeBufferHandling,-cert-err33-c$1" \
-        "${@:2}" -- -std=c11 -D_GNU_SOURCE -I.
+    lints cppcheck
 }
 
 @test "clang-tidy has nothing to say" {
-    run clang_tidy_says '' relay.c proxyhdr.c
+    run sh tests/lint.sh clang_tidy         # it counts what it does not show
     assert_success
-    # In the tests: a block of no byte is what is wanted, so that one too many is noticed; a
-    # table's fields are in the order in which they are read; headers end without a NUL; and
-    # numbers and texts come from the tests themselves.
-    local source
-    for source in $(test_sources); do       # behind another, vprintf's va_list is not understood
-        run clang_tidy_says ,-clang-analyzer-optin.portability.UnixAPI,-clang-analyzer-optin.performance.Padding,-bugprone-not-null-terminated-result,-cert-err34-c,-clang-analyzer-security.insecureAPI.strcpy \
-            "$source"
-        assert_success
-    done
 }
 
 @test "gcc's analyzer has nothing to say" {
-    local source options
-    # -O0 is left out: there it loses sight of what is in a union, and says so.
-    for source in relay.c proxyhdr.c $(test_sources); do
-        for options in -Os -O1 -O2 '-Os -DPORTABLE' '-Os -DNO_SANDBOX'; do
-            [[ $source == relay.c || $options != *-D* ]] || continue
-            # shellcheck disable=SC2086 # a list of words
-            run gcc -std=c11 -D_GNU_SOURCE -pthread -I. -fanalyzer -Wall -Wextra $options \
-                -c -o "$BATS_TEST_TMPDIR/object.o" "$source"
-            assert_output ''
-            assert_success
-        done
-    done
+    lints gcc
 }
 
 @test "shellcheck has nothing to say" {
-    local scripts
-    mapfile -t scripts < <({
-        find . -name '*.sh' -o -name '*.bash' -o -name '*.bats'
-        grep -rlE '^#! ?/.*[/ ](sh|bash|dash|bats)$' .
-    } | sort -u)
+    local script
+    lints shellcheck
+    # It reads each kind of script.
+    rm tests/[c-z]*.bats
     for script in .ci/run examples/demo.sh tests/run.sh tests/helper.bash tests/build.bats; do
-        assert_regex " ${scripts[*]} " " \\./$script "
+        # shellcheck disable=SC2016 # is what is to be found
+        echo 'echo $unquoted' >>"$script"
     done
-    run shellcheck -x -P SCRIPTDIR "${scripts[@]}"
-    assert_output ''
-    assert_success
+    run sh tests/lint.sh shellcheck
+    assert_failure
+    for script in .ci/run examples/demo.sh tests/run.sh tests/helper.bash tests/build.bats; do
+        assert_line --regexp "^In \./$script line [0-9]+:$"
+    done
 }
 
 @test "mandoc has nothing to say about the manual page" {
-    run mandoc -Tlint -W warning relay.1
-    assert_output ''
+    lints mandoc
+}
+
+@test "make format lays out the lines that have changed, and no others" {
+    repository
+    git -c user.name=tests -c user.email=tests@example.org commit -qm 'As it is'
+    printf 'int more( int a )\n{\n    return a+1 ;\n}\n' >>relay.c
+    run make format
     assert_success
-    # Matters of style too; which other pages are installed is not one.
-    run ! grep -v -e 'mandoc\.db' -e 'referenced manual not found' <(mandoc -Tlint relay.1 2>&1)
+    run git diff --unified=0 relay.c
+    assert_equal "$(grep '^[-+][^-+]' <<<"$output")" $'+int more(int a)\n+{\n+\treturn a + 1;\n+}'
 }
 
 # The options that each place names: one a line, as in "-b --bind=".
