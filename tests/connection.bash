@@ -10,7 +10,6 @@
 
 QUESTION='from the client'
 ANSWER='from the backend'
-LOOPBACK6=00000000000000000000000000000001
 
 # connection_file: a copy of relay where the examples' user nobody can reach it.
 connection_file() {
@@ -212,7 +211,8 @@ hex_tcp4() {
 
 # hex_loopback6 PORT PORT: the same for two addresses that are ::1.
 hex_loopback6() {
-    echo "210024$LOOPBACK6$LOOPBACK6$(printf %04x "$1" "$2")"
+    local loopback=00000000000000000000000000000001
+    echo "210024$loopback$loopback$(printf %04x "$1" "$2")"
 }
 
 # hex_unix SOURCE DESTINATION: two paths, each padded to 108 bytes.

@@ -293,7 +293,7 @@ class Relay:
         self.door = (address, int(port))
 
     def jam_log(self):
-        """Nobody reads what relay logs, and there is no room for more."""
+        """There is no room for what relay logs, until somebody reads it here."""
         reads, writes = pipe()
         self.keep(reads)
         os.set_blocking(writes.fileno(), False)
@@ -302,6 +302,7 @@ class Relay:
         os.set_blocking(writes.fileno(), True)
         self.stderr.close()
         self.stderr = writes
+        return reads
 
     # -- the two ends --
 
@@ -650,31 +651,25 @@ def what_is_under_way_arrives_after_relay_has_ended():
 
 @scenario
 def late_answer_after_client_half_close(client_kind="tcp", backend_kind="tcp"):
-    data = noise(4 * MIB)
-    with Relay("-v", client=client_kind, backend=backend_kind) as relay:
-        client, backend = relay.connect()
-        client.sendall(b"question")
-        half_close(client)
-        assert read_to_eof(backend) == b"question"
-        time.sleep(3)
-        answer = Background(send_all, backend, data)
-        assert read_to_eof(client) == data
-        answer.result()
-        assert relay.status() == 0
-        assert relay.closed()["end"] == "done"
+    late_words(0, client_kind, backend_kind)
 
 
 @scenario
 def late_words_after_backend_half_close(client_kind="tcp", backend_kind="tcp"):
+    late_words(1, client_kind, backend_kind)
+
+
+def late_words(half_closer, client_kind, backend_kind):
     data = noise(4 * MIB)
     with Relay("-v", client=client_kind, backend=backend_kind) as relay:
-        client, backend = relay.connect()
-        backend.sendall(b"that is all")
-        half_close(backend)
-        assert read_to_eof(client) == b"that is all"
+        ends = relay.connect()
+        early, late = ends[half_closer], ends[not half_closer]
+        early.sendall(b"that is all")
+        half_close(early)
+        assert read_to_eof(late) == b"that is all"
         time.sleep(3)
-        words = Background(send_all, client, data)
-        assert read_to_eof(backend) == data
+        words = Background(send_all, late, data)
+        assert read_to_eof(early) == data
         words.result()
         assert relay.status() == 0
         assert relay.closed()["end"] == "done"

@@ -65,18 +65,12 @@ holds() {
     local scenario now=()
     for scenario; do
         if [[ " ${WAITING[*]} ${IN_A_HOLE[*]} ${WITH_A_FAKE_CLOCK[*]} " == *" $scenario "* ]]; then
-            WAIT_SECONDS=60 wait_for is_over "$scenario"
-            cat "$BATS_FILE_TMPDIR/$scenario".*
-            [[ -e $BATS_FILE_TMPDIR/$scenario.ok ]]
+            held "$scenario"
         else
             now+=("$scenario")
         fi
     done
     [[ ! ${now[*]} ]] || runs "${now[@]}"
-}
-
-is_over() {
-    [[ -e $BATS_FILE_TMPDIR/$1.ok || -e $BATS_FILE_TMPDIR/$1.failed ]]
 }
 
 # runs SCENARIO...: in a private_network, where there is one.

@@ -233,6 +233,19 @@ stop_started() {
     return "$failed"
 }
 
+# --- scenarios that a file's setup has started: python3 SCRIPT --results $BATS_FILE_TMPDIR ---
+
+# held SCENARIO: waits until it is over; as it should be.
+held() {
+    WAIT_SECONDS=60 wait_for is_over "$1"
+    cat "$BATS_FILE_TMPDIR/$1".*
+    [[ -e $BATS_FILE_TMPDIR/$1.ok ]]
+}
+
+is_over() {
+    [[ -e $BATS_FILE_TMPDIR/$1.ok || -e $BATS_FILE_TMPDIR/$1.failed ]]
+}
+
 # --- launchers, clients, backends ---
 
 # tcpserver_relay PORT RELAY-ARGUMENT...: relay under tcpserver on 127.0.0.1,

@@ -283,10 +283,6 @@ def leaves(client):
     client.hear()
 
 
-def hears_only(end):
-    end.hear()
-
-
 # ---- the kinds of connections ----
 
 BLOCK = struct.pack("!4s4sHH", bytes([192, 0, 2, 7]), bytes([198, 51, 100, 2]), 51234, 443) + b"\xe0\0\5inner"

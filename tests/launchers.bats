@@ -76,7 +76,7 @@ inetd_example() {
     record
     LISTEN=::1 tcpserver_relay "$port" -2 "127.0.0.1:$backend"
     connect ::1 ::1
-    assert_relayed_v2 "210024$LOOPBACK6$LOOPBACK6$(printf %04x "$from" "$port")"
+    assert_relayed_v2 "$(hex_loopback6 "$from" "$port")"
 }
 
 @test "tcpserver: an IPv4 client of a listener for both families is plain IPv4" {
@@ -244,7 +244,7 @@ $(closed_line "[::1]:$from" "[::1]:$port")"
     record
     activate "[::1]:$port" --inetd -2 "127.0.0.1:$backend"
     connect ::1 ::1
-    assert_relayed_v2 "210024$LOOPBACK6$LOOPBACK6$(printf %04x "$from" "$port")"
+    assert_relayed_v2 "$(hex_loopback6 "$from" "$port")"
 }
 
 @test "systemd-socket-activate --inetd: an IPv4 client of [::] is plain IPv4" {
@@ -402,7 +402,7 @@ through_pipes() {
     # shellcheck disable=SC2016 # expanded by the inner shell
     LISTEN=::1 tcpserver_run "$port" sh -c 'cat | "$0" -2 "$1" | cat' "$RELAY" "127.0.0.1:$backend"
     connect ::1 ::1
-    assert_relayed_v2 "210024$LOOPBACK6$LOOPBACK6$(printf %04x "$from" "$port")"
+    assert_relayed_v2 "$(hex_loopback6 "$from" "$port")"
 }
 
 @test "socat EXEC (a socketpair): the header names IPv4 and IPv6 clients" {

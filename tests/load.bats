@@ -134,25 +134,24 @@ assert_dripped() {
 
 # --- floods: ten times what the launcher is to let in ---
 
-@test "tcpserver: a flood gets no more than -c processes, other ports are served, and then everybody" {
+# floods LAUNCHER [NAME=VALUE...]: that of its example.
+floods() {
     local limit
     limit=$(size 100 1000)
-    start_inside tcpserver sh "$(example tcpserver.sh "s/-c 1000/-c $limit/")"
+    start_inside "$1" sh "$(example "$1.sh" "s/-c 1000/-c $limit/")"
     wait_listening_inside 80
     listen neighbour 81 -- 127.0.0.1:8080
-    holds flood tcpserver limit="$limit" count="${limit}0" over=wait other_port=81
-    no_errors tcpserver
+    holds flood "$1" limit="$limit" count="${limit}0" over=wait other_port=81 "${@:2}"
+    no_errors "$1"
     silent neighbour
 }
 
+@test "tcpserver: a flood gets no more than -c processes, other ports are served, and then everybody" {
+    floods tcpserver
+}
+
 @test "tcpsvd: a flood gets no more than -c processes, other ports are served, and then everybody" {
-    local limit
-    limit=$(size 100 1000)
-    start_inside tcpsvd sh "$(example tcpsvd.sh "s/-c 1000/-c $limit/")"
-    wait_listening_inside 80
-    listen neighbour 81 -- 127.0.0.1:8080
-    holds flood tcpsvd limit="$limit" count="${limit}0" addresses=250 over=wait other_port=81
-    no_errors tcpsvd
+    floods tcpsvd addresses=250
 }
 
 @test "tcpsvd: a flood from one address gets no more than the example's -C processes, and others are served" {

@@ -69,18 +69,12 @@ holds() {
     local scenario
     for scenario; do
         if [[ " ${RESTING[*]} ${WAITING[*]} " == *" $scenario "* ]]; then
-            WAIT_SECONDS=60 wait_for is_over "$scenario"
-            cat "$BATS_FILE_TMPDIR/$scenario".*
-            [[ -e $BATS_FILE_TMPDIR/$scenario.ok ]]
+            held "$scenario"
         else
             start ends python3 "$ENDS" "$scenario"
             WAIT_SECONDS=60 exit_status ends
         fi
     done
-}
-
-is_over() {
-    [[ -e $BATS_FILE_TMPDIR/$1.ok || -e $BATS_FILE_TMPDIR/$1.failed ]]
 }
 
 # --- S1: the header ---
