@@ -28,6 +28,16 @@ port_variable() {
     echo "${name//-/_}_PORT"
 }
 
+# start_each NAME...: start_NAME, which is the suite's, in a directory of its own that has
+# one for HTML in it.
+start_each() {
+    local name
+    for name; do
+        cd "$(user_dir "$name")" && mkdir html || return
+        "start_$name"
+    done
+}
+
 # user_dir NAME: makes a directory for that user in this suite's, prints its path.
 user_dir() {
     local dir=$BATS_FILE_TMPDIR/$1
@@ -48,6 +58,21 @@ launch() {
     LISTEN=$to tcpserver_run "$port" "${relay[@]:-$RELAY}" "${@:2}"
 }
 
+# with_each_client BACKEND VERSIONS COMMAND...: COMMAND CLIENT-ADDRESS VERSION ADDRESS for
+# an IPv4 and an IPv6 client, with each of these options for the header's version. BACKEND:
+# its name, for its ADDRESS of the client's kind, or its only ADDRESS.
+with_each_client() {
+    local client version to address=$1
+    for version in $2; do
+        for client in 127.0.0.2 ::1; do
+            to=127.0.0.1
+            [[ $client != ::1 ]] || to=::1
+            [[ $1 == *[:/]* ]] || address=$(bracket "$to"):$(port_of "$1")
+            "${@:3}" "$client" "$version" "$address"
+        done
+    done
+}
+
 # quiet_end: the connection is over, and relay had nothing to say.
 quiet_end() {
     wait_for no_child tcpserver
@@ -66,7 +91,60 @@ readme_commands() {
     awk -v n="${2:-1}" '/^```/ { inside = /^```sh$/; block += inside; next } inside && block == n' "$1"
 }
 
-# --- HTTP ---
+# --- HTTP servers, which tell the client, and a log, who it is. The suite has: fetch NAME
+# CLIENT-ADDRESS [CURL-ARGUMENT...], which asks from the port $from; url_of NAME, what it
+# asks for; in_log NAME CLIENT-ADDRESS [TIMES], whether the log has it ---
+
+# sees_client NAME CLIENT-ADDRESS RELAY-ARGUMENT...: tcpserver, relay, backend once; the
+# client is in the answer and in the log.
+sees_client() {
+    local name=$1 client=$2 to port from
+    shift 2
+    launch "$client" "$@"
+    run fetch "$name" "$client"
+    assert_success
+    assert_output "$(told "$name" "$client")"
+    wait_for in_log "$name" "$client"
+    quiet_end
+}
+
+# told NAME CLIENT-ADDRESS: what it answers. Squid and Traffic Server tell an application
+# in X-Forwarded-For, which knows no port.
+told() {
+    case $1 in
+    squid | trafficserver) echo "$2" ;;
+    *) echo "$2 $from" ;;
+    esac
+}
+
+# keeps_alive NAME: two requests on one connection, the client in both.
+keeps_alive() {
+    local answer end='done'
+    launch 127.0.0.2 -v "127.0.0.1:$(port_of "$1")"
+    answer=$(told "$1" 127.0.0.2)
+    run fetch "$1" 127.0.0.2 "$(url_of "$1")"
+    assert_output "$answer
+$answer"
+    wait_for in_log "$1" 127.0.0.2 2
+    # One connection, which ended in order; but hitch says goodbye, as TLS does, to
+    # a client that has gone.
+    [[ $1 != hitch ]] || end='(done|client-reset)'
+    wait_for no_child tcpserver
+    run relay_lines
+    assert_output --regexp "^relay: closed client=127\.0\.0\.2:$from .* end=$end$"
+}
+
+# forge NAME FROM-ADDRESS [URL]: no relay, a header of the client's own making, and a
+# request, from the port $from or any other. Prints the answer.
+forge() {
+    local to=127.0.0.1 port from=${from:-$(free_port)} url
+    port=$(port_of "$1")
+    url=${3:-$(url_of "$1")}
+    {
+        printf 'PROXY TCP4 6.6.6.6 6.6.6.6 666 666\r\n'
+        printf 'GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n' "${url#"http://127.0.0.1:$port"}"
+    } | ask "$port" "$from" "$2" | tr -d '\r'
+}
 
 # start_application: one that knows of X-Forwarded-For only, and answers with it. Its
 # files are in the working directory.

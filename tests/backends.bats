@@ -83,76 +83,34 @@ url() {
     echo "http://$(bracket "${to:-127.0.0.1}"):$port$1"
 }
 
-# saw BACKEND CURL-ARGUMENT...: asks; prints which address and port it saw.
-saw() {
-    local name=$1
-    shift
-    if [[ $name == apache ]]; then
-        curl -sS -m 60 -I "$@" | tr -d '\r' | sed -n 's/^X-Client: //p'
+url_of() {
+    url "/client?$from"
+}
+
+fetch() {
+    local asks=(curl -sS -m 60 --interface "$2" --local-port "$from" "${@:3}" "$(url_of)")
+    if [[ $1 == apache ]]; then
+        "${asks[@]}" -I | tr -d '\r' | sed -n 's/^X-Client: //p'
     else
-        curl -sS -m 60 "$@"
+        "${asks[@]}"
     fi
 }
 
-# sees_client BACKEND CLIENT-ADDRESS RELAY-ARGUMENT...: tcpserver, relay, backend
-# once; the backend knows the client in its answer and in its log.
-sees_client() {
-    local name=$1 client=$2 to port from
-    shift 2
-    launch "$client" "$@"
-    run saw "$name" --interface "$client" --local-port "$from" "$(url "/client?$from")"
-    assert_success
-    assert_output "$client $from"
-    wait_for logged_times 1 "$name" "$client" "$from" "/client?$from"
-    quiet_end
+# in_log BACKEND CLIENT-ADDRESS [TIMES]
+in_log() {
+    logged_times "${3:-1}" "$1" "$2" "$from" "/client?$from"
 }
 
-@test "nginx sees and logs an IPv4 client, v1" {
-    sees_client nginx 127.0.0.2 -1 "127.0.0.1:$NGINX_PORT"
+@test "nginx sees and logs IPv4 and IPv6 clients, in v1 and v2" {
+    with_each_client nginx '-1 -2' sees_client nginx
 }
 
-@test "nginx sees and logs an IPv4 client, v2" {
-    sees_client nginx 127.0.0.2 -2 "127.0.0.1:$NGINX_PORT"
+@test "Apache sees and logs IPv4 and IPv6 clients, in v1 and v2" {
+    with_each_client apache '-1 -2' sees_client apache
 }
 
-@test "nginx sees and logs an IPv6 client, v1" {
-    sees_client nginx ::1 -1 "[::1]:$NGINX_PORT"
-}
-
-@test "nginx sees and logs an IPv6 client, v2" {
-    sees_client nginx ::1 -2 "[::1]:$NGINX_PORT"
-}
-
-@test "Apache sees and logs an IPv4 client, v1" {
-    sees_client apache 127.0.0.2 -1 "127.0.0.1:$APACHE_PORT"
-}
-
-@test "Apache sees and logs an IPv4 client, v2" {
-    sees_client apache 127.0.0.2 -2 "127.0.0.1:$APACHE_PORT"
-}
-
-@test "Apache sees and logs an IPv6 client, v1" {
-    sees_client apache ::1 -1 "[::1]:$APACHE_PORT"
-}
-
-@test "Apache sees and logs an IPv6 client, v2" {
-    sees_client apache ::1 -2 "[::1]:$APACHE_PORT"
-}
-
-@test "HAProxy sees and logs an IPv4 client, v1" {
-    sees_client haproxy 127.0.0.2 -1 "127.0.0.1:$HAPROXY_PORT"
-}
-
-@test "HAProxy sees and logs an IPv4 client, v2" {
-    sees_client haproxy 127.0.0.2 -2 "127.0.0.1:$HAPROXY_PORT"
-}
-
-@test "HAProxy sees and logs an IPv6 client, v1" {
-    sees_client haproxy ::1 -1 "[::1]:$HAPROXY_PORT"
-}
-
-@test "HAProxy sees and logs an IPv6 client, v2" {
-    sees_client haproxy ::1 -2 "[::1]:$HAPROXY_PORT"
+@test "HAProxy sees and logs IPv4 and IPv6 clients, in v1 and v2" {
+    with_each_client haproxy '-1 -2' sees_client haproxy
 }
 
 @test "an IPv4 client is seen by a backend that relay reaches over IPv6" {
@@ -174,15 +132,11 @@ sees_client() {
 }
 
 @test "nginx sees the clients of its UNIX socket" {
-    local dir version client
+    local dir
     dir=$(user_dir nginx-unix)
     start_nginx nginx-unix "s|listen 127.0.0.1:8080 |listen unix:$dir/socket |; s/8080/$(free_port)/"
     wait_socket "$dir/socket"
-    for version in -1 -2; do
-        for client in 127.0.0.2 ::1; do
-            sees_client nginx-unix "$client" "$version" "$dir/socket"
-        done
-    done
+    with_each_client "$dir/socket" '-1 -2' sees_client nginx-unix
     run cat "$(access_log nginx-unix)"
     assert_line --index 0 --partial ' via unix: '
     stop nginx-unix
@@ -204,23 +158,6 @@ sees_client() {
 }
 
 # --- longer connections ---
-
-# keeps_alive BACKEND: two requests on one connection, the client in both.
-keeps_alive() {
-    local name=$1 port local_port
-    port=$(free_port)
-    local_port=$(free_port)
-    tcpserver_relay "$port" -v "127.0.0.1:$(port_of "$name")"
-    run saw "$name" --interface 127.0.0.2 --local-port "$local_port" \
-        "$(url "/client?$local_port")" "$(url "/client?$local_port")"
-    assert_output "127.0.0.2 $local_port
-127.0.0.2 $local_port"
-    wait_for logged_times 2 "$name" 127.0.0.2 "$local_port" "/client?$local_port"
-    # One connection, which ended in order.
-    wait_for no_child tcpserver
-    run relay_lines
-    assert_output --regexp "^relay: closed client=127\.0\.0\.2:$local_port .* end=done$"
-}
 
 @test "nginx sees the client in each request of a kept connection" {
     keeps_alive nginx
@@ -342,40 +279,32 @@ refuses() {
 readonly FORGED_V1='PROXY TCP4 6.6.6.6 6.6.6.6 666 666\r\n'
 readonly FORGED_V2='\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\x06\x06\x06\x06\x06\x06\x06\x06\x02\x9a\x02\x9a'
 
-# ask_with_header BACKEND FROM-PORT FROM-ADDRESS: no relay, a header of the
-# client's own making, and a request. Prints the answer.
-ask_with_header() {
-    # shellcheck disable=SC2059 # it is a format
-    printf "${FORGED_V1}GET /client HTTP/1.0\r\n\r\n" | ask "$(port_of "$1")" "$2" "$3" | tr -d '\r'
-}
-
 @test "nginx believes no header that another address than relay's sends" {
-    local local_port
-    local_port=$(free_port)
-    run ask_with_header nginx "$local_port" 127.0.0.3
-    assert_line "127.0.0.3 $local_port"
+    from=$(free_port)
+    run forge nginx 127.0.0.3
+    assert_line "127.0.0.3 $from"
     refute_output --partial 6.6.6.6
-    wait_for logged_times 1 nginx 127.0.0.3 "$local_port"
+    wait_for logged_times 1 nginx 127.0.0.3 "$from"
     # From relay's own, it does.
-    run ask_with_header nginx "$(free_port)" 127.0.0.1
+    run forge nginx 127.0.0.1
     assert_line '6.6.6.6 666'
 }
 
 @test "Apache answers nobody who sends a header from another address than relay's" {
-    run ask_with_header apache "$(free_port)" 127.0.0.3
+    run forge apache 127.0.0.3
     assert_line --index 0 'HTTP/1.1 403 Forbidden'
     # Its log takes the header's word, but says who connected.
     wait_for logged_times 1 apache 6.6.6.6 666 ' via 127.0.0.3 '
-    run ask_with_header apache "$(free_port)" 127.0.0.1
+    run forge apache 127.0.0.1
     assert_line --index 0 'HTTP/1.1 404 Not Found'
     assert_line 'X-Client: 6.6.6.6 666'
 }
 
 @test "HAProxy takes no connection from another address than relay's" {
-    run --separate-stderr ask_with_header haproxy "$(free_port)" 127.0.0.3
+    run --separate-stderr forge haproxy 127.0.0.3
     assert_output ''
     logged_times 0 haproxy 6.6.6.6 666
-    run ask_with_header haproxy "$(free_port)" 127.0.0.1
+    run forge haproxy 127.0.0.1
     assert_line '6.6.6.6 666'
     wait_for logged_times 1 haproxy 6.6.6.6 666
 }

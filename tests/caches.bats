@@ -18,10 +18,7 @@ load readme
 setup_file() {
     local name servers=(varnish lighttpd squid stream stream-on hitch gunicorn application nginx)
     choose_ports "${servers[@]}" stream-client {varnish,lighttpd,squid,hitch,gunicorn}-plain
-    for name in "${servers[@]}"; do
-        cd "$(user_dir "$name")" && mkdir html || return
-        "start_$name"
-    done
+    start_each "${servers[@]}"
     for name in "${servers[@]}"; do
         wait_listening "$(port_of "$name")"
     done
@@ -100,7 +97,7 @@ start_nginx() {
 
 access_log() {
     case $1 in
-    stream*) echo "$BATS_FILE_TMPDIR/$1/stream.log" ;;
+    stream*) echo "$BATS_FILE_TMPDIR/${1%-client}/stream.log" ;;
     hitch) echo "$BATS_FILE_TMPDIR/nginx/access.log" ;;
     gunicorn) echo "$BATS_FILE_TMPDIR/gunicorn.log" ;;
     *) echo "$BATS_FILE_TMPDIR/$1/access.log" ;;
@@ -122,6 +119,10 @@ logged() {
 # client. The question has the client's port in it, so the log's line is known.
 fetch() {
     local name=$1 url
+    if [[ $name == stream-client ]]; then
+        ask "$port" "$from" "$2" "$to" </dev/null
+        return
+    fi
     url=$(url_of "$name")
     set -- curl -sS -m 60 --interface "$2" --local-port "$from" "${@:3}"
     if [[ $name == squid ]]; then
@@ -148,114 +149,34 @@ logged_path() {
     echo "/${url#*//*/}"
 }
 
-# sees_client NAME CLIENT-ADDRESS RELAY-ARGUMENT...: tcpserver, relay, backend
-# once; the client is in the answer and in the log.
-sees_client() {
-    local name=$1 client=$2
-    shift 2
-    launch "$client" "$@"
-    if [[ $name == stream ]]; then
-        run ask "$port" "$from" "$client" "$to" </dev/null
-    else
-        run fetch "$name" "$client"
-    fi
-    assert_success
-    # Squid tells the application in X-Forwarded-For, which knows no port.
-    if [[ $name == squid ]]; then assert_output "$client"; else assert_output "$client $from"; fi
-    if [[ $name == stream ]]; then
-        wait_for logged stream "$client" "$from" ' 200 '
-    else
-        wait_for logged "$name" "$client" "$from" "$(logged_path "$name") "
-    fi
-    quiet_end
+in_log() {
+    local text=' 200 '
+    [[ $1 == stream-client ]] || text="$(logged_path "$1") "
+    logged "$1" "$2" "$from" "$text"
 }
 
-@test "Varnish sees and logs an IPv4 client, v1" {
-    sees_client varnish 127.0.0.2 -1 "127.0.0.1:$VARNISH_PORT"
+@test "Varnish sees and logs IPv4 and IPv6 clients, in v1 and v2" {
+    with_each_client varnish '-1 -2' sees_client varnish
 }
 
-@test "Varnish sees and logs an IPv4 client, v2" {
-    sees_client varnish 127.0.0.2 -2 "127.0.0.1:$VARNISH_PORT"
+@test "lighttpd sees and logs IPv4 and IPv6 clients, in v1 and v2" {
+    with_each_client lighttpd '-1 -2' sees_client lighttpd
 }
 
-@test "Varnish sees and logs an IPv6 client, v1" {
-    sees_client varnish ::1 -1 "[::1]:$VARNISH_PORT"
+@test "Squid sees and logs IPv4 and IPv6 clients, in v1 and v2" {
+    with_each_client squid '-1 -2' sees_client squid
 }
 
-@test "Varnish sees and logs an IPv6 client, v2" {
-    sees_client varnish ::1 -2 "[::1]:$VARNISH_PORT"
+@test "nginx's stream module sees and logs IPv4 and IPv6 clients, in v1 and v2" {
+    with_each_client stream-client '-1 -2' sees_client stream-client
 }
 
-@test "lighttpd sees and logs an IPv4 client, v1" {
-    sees_client lighttpd 127.0.0.2 -1 "127.0.0.1:$LIGHTTPD_PORT"
+@test "the server behind hitch sees and logs IPv4 and IPv6 clients, in v1 and v2" {
+    with_each_client "127.0.0.1:$HITCH_PORT" '-1 -2' sees_client hitch
 }
 
-@test "lighttpd sees and logs an IPv4 client, v2" {
-    sees_client lighttpd 127.0.0.2 -2 "127.0.0.1:$LIGHTTPD_PORT"
-}
-
-@test "lighttpd sees and logs an IPv6 client, v1" {
-    sees_client lighttpd ::1 -1 "[::1]:$LIGHTTPD_PORT"
-}
-
-@test "lighttpd sees and logs an IPv6 client, v2" {
-    sees_client lighttpd ::1 -2 "[::1]:$LIGHTTPD_PORT"
-}
-
-@test "Squid sees and logs an IPv4 client, v1" {
-    sees_client squid 127.0.0.2 -1 "127.0.0.1:$SQUID_PORT"
-}
-
-@test "Squid sees and logs an IPv4 client, v2" {
-    sees_client squid 127.0.0.2 -2 "127.0.0.1:$SQUID_PORT"
-}
-
-@test "Squid sees and logs an IPv6 client, v1" {
-    sees_client squid ::1 -1 "[::1]:$SQUID_PORT"
-}
-
-@test "Squid sees and logs an IPv6 client, v2" {
-    sees_client squid ::1 -2 "[::1]:$SQUID_PORT"
-}
-
-@test "nginx's stream module sees and logs an IPv4 client, v1" {
-    sees_client stream 127.0.0.2 -1 "127.0.0.1:$STREAM_CLIENT_PORT"
-}
-
-@test "nginx's stream module sees and logs an IPv4 client, v2" {
-    sees_client stream 127.0.0.2 -2 "127.0.0.1:$STREAM_CLIENT_PORT"
-}
-
-@test "nginx's stream module sees and logs an IPv6 client, v1" {
-    sees_client stream ::1 -1 "[::1]:$STREAM_CLIENT_PORT"
-}
-
-@test "nginx's stream module sees and logs an IPv6 client, v2" {
-    sees_client stream ::1 -2 "[::1]:$STREAM_CLIENT_PORT"
-}
-
-@test "the server behind hitch sees and logs an IPv4 client, v1" {
-    sees_client hitch 127.0.0.2 -1 "127.0.0.1:$HITCH_PORT"
-}
-
-@test "the server behind hitch sees and logs an IPv4 client, v2" {
-    sees_client hitch 127.0.0.2 -2 "127.0.0.1:$HITCH_PORT"
-}
-
-@test "the server behind hitch sees and logs an IPv6 client, v1" {
-    sees_client hitch ::1 -1 "127.0.0.1:$HITCH_PORT"
-}
-
-@test "the server behind hitch sees and logs an IPv6 client, v2" {
-    sees_client hitch ::1 -2 "127.0.0.1:$HITCH_PORT"
-}
-
-@test "gunicorn sees and logs an IPv4 client, v1" {
-    sees_client gunicorn 127.0.0.2 -1 "127.0.0.1:$GUNICORN_PORT"
-}
-
-@test "gunicorn sees and logs an IPv6 client, v1" {
-    sees_client gunicorn ::1 -1 "[::1]:$GUNICORN_PORT"
+@test "gunicorn sees and logs IPv4 and IPv6 clients, in v1" {
+    with_each_client gunicorn -1 sees_client gunicorn
 }
 
 @test "gunicorn does not read v2" {
@@ -266,23 +187,6 @@ sees_client() {
 }
 
 # --- longer connections ---
-
-# keeps_alive NAME: two requests on one connection, the client in both.
-keeps_alive() {
-    local name=$1 answer end='done'
-    launch 127.0.0.2 -v "127.0.0.1:$(port_of "$name")"
-    answer="127.0.0.2 $from"
-    [[ $name != squid ]] || answer=127.0.0.2
-    run fetch "$name" 127.0.0.2 "$(url_of "$name")"
-    assert_output "$answer
-$answer"
-    # One connection, which ended in order; but hitch says goodbye, as TLS does, to
-    # a client that has gone.
-    [[ $name != hitch ]] || end='(done|client-reset)'
-    wait_for no_child tcpserver
-    run relay_lines
-    assert_output --regexp "^relay: closed client=127\.0\.0\.2:$from .* end=$end$"
-}
 
 @test "Varnish sees the client in each request of a kept connection" {
     keeps_alive varnish
@@ -429,19 +333,6 @@ varnishlog_start() {
     assert_line --regexp '^127\.0\.0\.1 [0-9]+$'
     run nobody -1 "127.0.0.1:$VARNISH_PORT"
     assert_output ''
-}
-
-# forge NAME FROM-ADDRESS [URL]: no relay, a header of the client's own making, and
-# a request. Prints the answer.
-forge() {
-    local to=127.0.0.1 port from url
-    port=$(port_of "$1")
-    from=$(free_port)
-    url=${3:-$(url_of "$1")}
-    {
-        printf 'PROXY TCP4 6.6.6.6 6.6.6.6 666 666\r\n'
-        printf 'GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n' "${url#"http://127.0.0.1:$port"}"
-    } | ask "$port" "$from" "$2" | tr -d '\r'
 }
 
 @test "Varnish answers nobody who sends a header from another address than relay's" {

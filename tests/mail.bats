@@ -241,20 +241,8 @@ front_takes_mail() {
 
 # --- Postfix ---
 
-@test "Postfix takes a mail and knows its IPv4 client, v1" {
-    takes_mail postfix 127.0.0.2 -1 "127.0.0.1:$POSTFIX_PORT"
-}
-
-@test "Postfix takes a mail and knows its IPv4 client, v2" {
-    takes_mail postfix 127.0.0.2 -2 "127.0.0.1:$POSTFIX_PORT"
-}
-
-@test "Postfix takes a mail and knows its IPv6 client, v1" {
-    takes_mail postfix ::1 -1 "[::1]:$POSTFIX_PORT"
-}
-
-@test "Postfix takes a mail and knows its IPv6 client, v2" {
-    takes_mail postfix ::1 -2 "[::1]:$POSTFIX_PORT"
+@test "Postfix takes mails and knows its IPv4 and IPv6 clients, in v1 and v2" {
+    with_each_client postfix '-1 -2' takes_mail postfix
 }
 
 @test "Postfix greets a client that says nothing" {
@@ -331,15 +319,11 @@ until_said() {
 }
 
 @test "Postfix takes a mail over its UNIX socket, from relay in the group for it" {
-    local version client path=$BATS_FILE_TMPDIR/postfix/queue/public/relay-smtp
+    local path=$BATS_FILE_TMPDIR/postfix/queue/public/relay-smtp
     needs_root Postfix
     # The group postdrop has another name here: main.cf, setgid_group.
     relay=(setpriv --reuid=nobody --regid=list --clear-groups "$BATS_FILE_TMPDIR/relay")
-    for version in -1 -2; do
-        for client in 127.0.0.2 ::1; do
-            takes_mail postfix "$client" "$version" "$path"
-        done
-    done
+    with_each_client "$path" '-1 -2' takes_mail postfix
     # Others of this machine cannot claim to be a client.
     relay=("${as_user[@]}" "$BATS_FILE_TMPDIR/relay")
     launch 127.0.0.2 "$path"
@@ -352,22 +336,10 @@ until_said() {
 
 # --- postscreen ---
 
-@test "postscreen takes a mail and knows its IPv4 client, v1" {
-    takes_mail postscreen 127.0.0.2 -1 "127.0.0.1:$POSTSCREEN_PORT"
+@test "postscreen takes mails and knows its IPv4 and IPv6 clients, in v1 and v2" {
+    with_each_client "127.0.0.1:$POSTSCREEN_PORT" '-1 -2' takes_mail postscreen
     # relay's header came first, and was not taken for a client's impatience.
     wait_logged postscreen " PASS NEW \[127\.0\.0\.2\]:"
-}
-
-@test "postscreen takes a mail and knows its IPv4 client, v2" {
-    takes_mail postscreen 127.0.0.2 -2 "127.0.0.1:$POSTSCREEN_PORT"
-}
-
-@test "postscreen takes a mail and knows its IPv6 client, v1" {
-    takes_mail postscreen ::1 -1 "127.0.0.1:$POSTSCREEN_PORT"
-}
-
-@test "postscreen takes a mail and knows its IPv6 client, v2" {
-    takes_mail postscreen ::1 -2 "127.0.0.1:$POSTSCREEN_PORT"
 }
 
 @test "postscreen knows who did not wait for its greeting" {
@@ -389,20 +361,8 @@ until_said() {
 
 # --- Exim ---
 
-@test "Exim takes a mail and knows its IPv4 client, v1" {
-    takes_mail exim 127.0.0.2 -1 "127.0.0.1:$EXIM_PORT"
-}
-
-@test "Exim takes a mail and knows its IPv4 client, v2" {
-    takes_mail exim 127.0.0.2 -2 "127.0.0.1:$EXIM_PORT"
-}
-
-@test "Exim takes a mail and knows its IPv6 client, v1" {
-    takes_mail exim ::1 -1 "[::1]:$EXIM_PORT"
-}
-
-@test "Exim takes a mail and knows its IPv6 client, v2" {
-    takes_mail exim ::1 -2 "[::1]:$EXIM_PORT"
+@test "Exim takes mails and knows its IPv4 and IPv6 clients, in v1 and v2" {
+    with_each_client exim '-1 -2' takes_mail exim
 }
 
 @test "Exim greets a client that says nothing" {
@@ -536,20 +496,8 @@ reads_mailbox() {
 
 # --- nginx's mail module ---
 
-@test "nginx's mail module and Dovecot know their IPv4 client, v1" {
-    front_reads_mailbox 127.0.0.2 -1 "127.0.0.1:$FRONT_IMAP_PORT"
-}
-
-@test "nginx's mail module and Dovecot know their IPv4 client, v2" {
-    front_reads_mailbox 127.0.0.2 -2 "127.0.0.1:$FRONT_IMAP_PORT"
-}
-
-@test "nginx's mail module and Dovecot know their IPv6 client, v1" {
-    front_reads_mailbox ::1 -1 "[::1]:$FRONT_IMAP_PORT"
-}
-
-@test "nginx's mail module and Dovecot know their IPv6 client, v2" {
-    front_reads_mailbox ::1 -2 "[::1]:$FRONT_IMAP_PORT"
+@test "nginx's mail module and Dovecot know their IPv4 and IPv6 clients, in v1 and v2" {
+    with_each_client front-imap '-1 -2' front_reads_mailbox
 }
 
 @test "nginx's mail module gives Dovecot no mixture of IPv4 and IPv6 that it takes" {

@@ -23,10 +23,7 @@ setup_file() {
     local name servers=(haproxy nginx stream varnish lighttpd dovecot apache)
     choose_ports "${servers[@]}"
     certificates "$BATS_FILE_TMPDIR"
-    for name in "${servers[@]}"; do
-        cd "$(user_dir "$name")" && mkdir html || return
-        "start_$name"
-    done
+    start_each "${servers[@]}"
     for name in "${servers[@]}"; do
         wait_listening "$(port_of "$name")"
     done

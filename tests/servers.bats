@@ -18,10 +18,7 @@ setup_file() {
     local name servers=(mariadb h2o uwsgi trafficserver application)
     choose_ports "${servers[@]}" opensmtpd opensmtpd-unaware trafficserver-unaware
     [[ $(id -u) != 0 ]] || servers+=(opensmtpd)
-    for name in "${servers[@]}"; do
-        cd "$(user_dir "$name")" || return
-        "start_$name"
-    done
+    start_each "${servers[@]}"
     install -m 755 "$RELAY" "$BATS_FILE_TMPDIR/relay" # where other users reach it
     for name in "${servers[@]}"; do
         wait_listening "$(port_of "$name")" 127.0.0.1
@@ -101,7 +98,6 @@ END
 }
 
 start_h2o() {
-    mkdir html
     sed "s/8080/$H2O_PORT/" "$ROOT/examples/h2o.conf" >h2o.conf
     start h2o "${as_user[@]}" h2o -c h2o.conf
 }
@@ -152,13 +148,12 @@ wait_logged() {
 
 export no_proxy='*' # for curl
 
-# fetch CLIENT-ADDRESS [CURL-ARGUMENT...]: what the server says about its client.
-# The question has the client's port in it, so the log's line is known.
 fetch() {
-    curl -sS -m 60 --interface "$1" --local-port "$from" "${@:2}" "$(url)"
+    curl -sS -m 60 --interface "$2" --local-port "$from" "${@:3}" "$(url_of)"
 }
 
-url() {
+# The question has the client's port in it, so the log's line is known.
+url_of() {
     echo "http://$(bracket "$to"):$port/client?$from"
 }
 
@@ -175,53 +170,17 @@ log_lines() {
     esac
 }
 
-# sees_client NAME CLIENT-ADDRESS RELAY-ARGUMENT...: tcpserver, relay, backend
-# once; the client is in the answer and in the log.
-sees_client() {
-    local name=$1 client=$2 to port from
-    shift 2
-    launch "$client" "$@"
-    run fetch "$client"
-    assert_success
-    # Its application is told in X-Forwarded-For, which knows no port.
-    if [[ $name == trafficserver ]]; then assert_output "$client"; else assert_output "$client $from"; fi
-    wait_for log_lines "$name" "$client" "$from"
-    quiet_end
-}
-
-# keeps_alive NAME: two requests on one connection, the client in both.
-keeps_alive() {
-    local answer
-    launch 127.0.0.2 -v "127.0.0.1:$(port_of "$1")"
-    answer="127.0.0.2 $from"
-    [[ $1 != trafficserver ]] || answer=127.0.0.2
-    run fetch 127.0.0.2 "$(url)"
-    assert_output "$answer
-$answer"
-    wait_for no_child tcpserver
-    run relay_lines
-    assert_output --regexp "^relay: closed client=127\.0\.0\.2:$from .* end=done$"
-}
-
-# forge NAME FROM-ADDRESS: no relay, a header of the client's own making, and a
-# request. Prints the answer.
-forge() {
-    from=$(free_port)
-    printf 'PROXY TCP4 6.6.6.6 6.6.6.6 666 666\r\nGET /client?%s HTTP/1.0\r\n\r\n' "$from" |
-        ask "$(port_of "$1")" "$from" "$2" | tr -d '\r'
-}
+in_log() { log_lines "$1" "$2" "$from"; }
 
 # private_socket NAME: it knows its client over its UNIX socket, too, which others
 # of this machine cannot reach.
 private_socket() {
-    local path=$BATS_FILE_TMPDIR/$1/$1.sock client
-    for client in 127.0.0.2 ::1; do
-        sees_client "$1" "$client" "$path"
-    done
+    local path=$BATS_FILE_TMPDIR/$1/$1.sock
+    with_each_client "$path" -1 sees_client "$1"
     needs_root "another user"
     relay=(setpriv --reuid=list --regid=list --clear-groups "$BATS_FILE_TMPDIR/relay")
     launch 127.0.0.2 "$path"
-    run fetch 127.0.0.2
+    run fetch "$1" 127.0.0.2
     assert_failure
     wait_for no_child tcpserver
     run relay_lines
@@ -261,12 +220,8 @@ opensmtpd_logged() {
     grep -E "^${session%% *} smtp $2" "$BATS_FILE_TMPDIR/opensmtpd.log"
 }
 
-@test "OpenSMTPD takes a mail and knows its IPv4 client, v2" {
-    takes_mail 127.0.0.2 -2 "127.0.0.1:$OPENSMTPD_PORT"
-}
-
-@test "OpenSMTPD takes a mail and knows its IPv6 client, v2" {
-    takes_mail ::1 -2 "[::1]:$OPENSMTPD_PORT"
+@test "OpenSMTPD takes mails and knows its IPv4 and IPv6 clients, in v2" {
+    with_each_client opensmtpd -2 takes_mail
 }
 
 @test "OpenSMTPD greets a client that says nothing" {
@@ -354,20 +309,8 @@ lets_in() {
     quiet_end
 }
 
-@test "MariaDB lets in an IPv4 client that has an account, v1" {
-    lets_in 127.0.0.2 -1 "127.0.0.1:$MARIADB_PORT"
-}
-
-@test "MariaDB lets in an IPv4 client that has an account, v2" {
-    lets_in 127.0.0.2 -2 "127.0.0.1:$MARIADB_PORT"
-}
-
-@test "MariaDB lets in an IPv6 client that has an account, v1" {
-    lets_in ::1 -1 "[::1]:$MARIADB_PORT"
-}
-
-@test "MariaDB lets in an IPv6 client that has an account, v2" {
-    lets_in ::1 -2 "[::1]:$MARIADB_PORT"
+@test "MariaDB lets in IPv4 and IPv6 clients that have an account, in v1 and v2" {
+    with_each_client mariadb '-1 -2' lets_in
 }
 
 @test "MariaDB knows the client that it does not let in" {
@@ -400,12 +343,8 @@ lets_in() {
 
 # --- h2o ---
 
-@test "h2o sees and logs an IPv4 client, v1" {
-    sees_client h2o 127.0.0.2 -1 "127.0.0.1:$H2O_PORT"
-}
-
-@test "h2o sees and logs an IPv6 client, v1" {
-    sees_client h2o ::1 -1 "[::1]:$H2O_PORT"
+@test "h2o sees and logs IPv4 and IPv6 clients, in v1" {
+    with_each_client h2o -1 sees_client h2o
 }
 
 @test "h2o sees the client in each request of a kept connection" {
@@ -418,13 +357,13 @@ lets_in() {
 
 @test "h2o does not read v2" {
     launch 127.0.0.2 -2 "127.0.0.1:$H2O_PORT"
-    run fetch 127.0.0.2 -i
+    run fetch h2o 127.0.0.2 -i
     assert_output --regexp "^HTTP/1\.1 $(quoted '400 Bad Request').*Bad Request$"
 }
 
 @test "h2o takes a connection without a header for one of relay's own" {
     launch 127.0.0.2 -0 "127.0.0.1:$H2O_PORT"
-    run fetch 127.0.0.2
+    run fetch h2o 127.0.0.2
     assert_output --regexp '^127\.0\.0\.1 '
     wait_for log_lines h2o 127.0.0.1
 }
@@ -436,12 +375,8 @@ lets_in() {
 
 # --- uWSGI ---
 
-@test "uWSGI sees and logs an IPv4 client, v1" {
-    sees_client uwsgi 127.0.0.2 -1 "127.0.0.1:$UWSGI_PORT"
-}
-
-@test "uWSGI sees and logs an IPv6 client, v1" {
-    sees_client uwsgi ::1 -1 "[::1]:$UWSGI_PORT"
+@test "uWSGI sees and logs IPv4 and IPv6 clients, in v1" {
+    with_each_client uwsgi -1 sees_client uwsgi
 }
 
 @test "uWSGI sees its client over a UNIX socket that others cannot reach" {
@@ -450,7 +385,7 @@ lets_in() {
 
 @test "uWSGI takes v2 for an empty request of relay's own" {
     launch 127.0.0.2 -2 "127.0.0.1:$UWSGI_PORT"
-    run fetch 127.0.0.2 --http0.9
+    run fetch uwsgi 127.0.0.2 --http0.9
     assert_output --regexp '127\.0\.0\.1 None$'
     says '"- - -" 200' "$BATS_FILE_TMPDIR/uwsgi.log"
 }
@@ -464,14 +399,14 @@ lets_in() {
     start unaware uwsgi-core --ini uwsgi.ini --plugin python3 --module client
     wait_listening "$port"
     launch 127.0.0.2 -1 "127.0.0.1:$port"
-    run fetch 127.0.0.2
+    run fetch uwsgi 127.0.0.2
     assert_output --partial "$(quoted 'Empty reply from server')"
     says 'invalid HTTP request' "$(log_file unaware)"
 }
 
 @test "uWSGI takes a connection without a header for one of relay's own" {
     launch 127.0.0.2 -0 "127.0.0.1:$UWSGI_PORT"
-    run fetch 127.0.0.2
+    run fetch uwsgi 127.0.0.2
     assert_output '127.0.0.1 None'
     wait_for log_lines uwsgi 127.0.0.1
 }
@@ -487,7 +422,7 @@ lets_in() {
     local version
     for version in -1 -2; do
         launch 127.0.0.2 "$version" "127.0.0.1:$TRAFFICSERVER_UNAWARE_PORT"
-        run fetch 127.0.0.2 -i
+        run fetch trafficserver 127.0.0.2 -i
         assert_line --index 0 --regexp "^HTTP/1\.0 $(quoted '400 Invalid HTTP Request')"
         stop tcpserver
     done
@@ -498,20 +433,8 @@ lets_in() {
     wait_for trafficserver_logs
 }
 
-@test "Traffic Server and its application know an IPv4 client, v1" {
-    sees_client trafficserver 127.0.0.2 -1 "127.0.0.1:$TRAFFICSERVER_PORT"
-}
-
-@test "Traffic Server and its application know an IPv4 client, v2" {
-    sees_client trafficserver 127.0.0.2 -2 "127.0.0.1:$TRAFFICSERVER_PORT"
-}
-
-@test "Traffic Server and its application know an IPv6 client, v1" {
-    sees_client trafficserver ::1 -1 "[::1]:$TRAFFICSERVER_PORT"
-}
-
-@test "Traffic Server and its application know an IPv6 client, v2" {
-    sees_client trafficserver ::1 -2 "[::1]:$TRAFFICSERVER_PORT"
+@test "Traffic Server and its application know IPv4 and IPv6 clients, in v1 and v2" {
+    with_each_client trafficserver '-1 -2' sees_client trafficserver
 }
 
 @test "Traffic Server knows the client in each request of a kept connection" {
@@ -520,24 +443,24 @@ lets_in() {
 
 @test "Traffic Server names its client last in X-Forwarded-For" {
     launch 127.0.0.2 "127.0.0.1:$TRAFFICSERVER_PORT"
-    run fetch 127.0.0.2 -H 'X-Forwarded-For: 6.6.6.6'
+    run fetch trafficserver 127.0.0.2 -H 'X-Forwarded-For: 6.6.6.6'
     assert_output '6.6.6.6, 127.0.0.2'
 }
 
 # In the ip_allow.yaml that comes with it, 127.0.0.1 may do everything: so may relay.
 @test "Traffic Server's rules judge the client" {
     launch 127.0.0.2 "127.0.0.1:$TRAFFICSERVER_PORT"
-    run fetch 127.0.0.2 -X PURGE -o /dev/null -w '%{http_code}'
+    run fetch trafficserver 127.0.0.2 -X PURGE -o /dev/null -w '%{http_code}'
     assert_output 403
     stop tcpserver
     launch 127.0.0.1 "127.0.0.1:$TRAFFICSERVER_PORT"
-    run fetch 127.0.0.1 -X PURGE -o /dev/null -w '%{http_code}'
+    run fetch trafficserver 127.0.0.1 -X PURGE -o /dev/null -w '%{http_code}'
     assert_output 404
 }
 
 @test "Traffic Server refuses a connection without a header" {
     launch 127.0.0.2 -0 "127.0.0.1:$TRAFFICSERVER_PORT"
-    run fetch 127.0.0.2 -i
+    run fetch trafficserver 127.0.0.2 -i
     # curl(1): closed without an answer
     assert_failure 52
 }
