@@ -694,26 +694,23 @@ def half_close_with_both_directions_full(client_kind="tcp", backend_kind="tcp"):
 
 @scenario
 def client_reset_reaches_the_backend():
-    for _ in range(20):
-        with Relay("-v") as relay:
-            client, backend = relay.connect()
-            client.sendall(b"last words")
-            reset(client)
-            assert read_to_reset(backend) == b"last words"
-            assert relay.status() == 0
-            assert relay.closed()["end"] == "client-reset"
+    resets(0, 0, "client-reset")
 
 
 @scenario
 def backend_reset_reaches_the_client():
+    resets(1, 111, "backend-reset")
+
+
+def resets(who, status, end):
     for _ in range(20):
         with Relay("-v") as relay:
-            client, backend = relay.connect()
-            backend.sendall(b"last words")
-            reset(backend)
-            assert read_to_reset(client) == b"last words"
-            assert relay.status() == 111
-            assert relay.closed()["end"] == "backend-reset"
+            ends = relay.connect()
+            ends[who].sendall(b"last words")
+            reset(ends[who])
+            assert read_to_reset(ends[not who]) == b"last words"
+            assert relay.status() == status
+            assert relay.closed()["end"] == end
 
 
 @scenario

@@ -280,6 +280,12 @@ backend_record() {
     esac
 }
 
+# haproxy_defaults MODE: a section for its configuration; it warns of each of these lines
+# that is not there.
+haproxy_defaults() {
+    printf '%s\n' defaults "    mode $1" '    timeout connect 10s' '    timeout client 1m' '    timeout server 1m'
+}
+
 # first_segment [N]: the file with what the first read of connection N (1) gave
 # the recording backend; waits for it.
 first_segment() {

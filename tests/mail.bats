@@ -163,9 +163,7 @@ received() {
 }
 
 mail_file() {
-    local name=$1
-    [[ $name != postscreen ]] || name=postfix
-    grep -lxF "Subject: $from" "$BATS_FILE_TMPDIR/$name"/mail/inbox/new/*
+    grep -lxF "Subject: $from" "$BATS_FILE_TMPDIR/$1"/mail/inbox/new/*
 }
 
 # --- what is expected ---
@@ -173,14 +171,10 @@ mail_file() {
 # takes_mail NAME CLIENT-ADDRESS RELAY-ARGUMENT...: the whole dialogue, and the
 # client in the delivered mail and in the log.
 takes_mail() {
-    local name=$1 client=$2 in_received=$2 id
-    shift 2
+    local name=$1 client=$2 id
     needs_root "$name"
-    launch "$client" "$@"
-    run send_mail "$client" user@example.org
-    assert_success
+    delivers "${@:2}"
     assert_line --regexp '^< 220 mx\.example ESMTP '
-    id=$(sed -nE 's/^< 250 .*(queued as |id=)//p' <<<"$output")
     case $name in
     exim)
         # It tells the client, too.
@@ -190,14 +184,20 @@ takes_mail() {
         wait_logged exim " <= .* H=\(client\.example\) \[$client\]:$from .* PRX=(127\.0\.0\.1|::1) "
         ;;
     *)
-        [[ $client != *:* ]] || in_received=IPv6:$client
-        assert_regex "$(received "$name")" \
-            "^Received: from client\.example \(unknown \[$in_received\]\) by mx\.example .* id $id "
-        wait_logged "$name" " $id: client=unknown\[$client\]:$from$"
+        postfix_knows "$client" "$from$"
         ;;
     esac
     [[ $name != postscreen ]] || wait_logged postscreen " CONNECT from \[$client\]:$from to \[$to\]:$port$"
     quiet_end
+}
+
+# postfix_knows CLIENT-ADDRESS REGEX: whom the mail $id is from; its log has a port, too.
+postfix_knows() {
+    local in_received=$1
+    [[ $1 != *:* ]] || in_received=IPv6:$1
+    assert_regex "$(received postfix)" \
+        "^Received: from client\.example \(unknown \[$in_received\]\) by mx\.example .* id $id "
+    wait_logged postfix " $id: client=unknown\[$1\]:$2"
 }
 
 # front_logged FILE REGEX
@@ -223,17 +223,10 @@ front_reads_mailbox() {
 # front_takes_mail CLIENT-ADDRESS RELAY-ARGUMENT...: nginx, what it asks, and
 # Postfix know the client.
 front_takes_mail() {
-    local client=$1 in_received=$1 id
-    shift
+    local client=$1 id
     needs_root Postfix
-    launch "$client" "$@"
-    run send_mail "$client" user@example.org
-    assert_success
-    id=$(sed -nE 's/^< 250 .*queued as //p' <<<"$output")
-    [[ $client != *:* ]] || in_received=IPv6:$client
-    assert_regex "$(received postfix)" \
-        "^Received: from client\.example \(unknown \[$in_received\]\) by mx\.example .* id $id "
-    wait_logged postfix " $id: client=unknown\[$client\]:"
+    delivers "$@"
+    postfix_knows "$client" ''
     front_logged auth.log "^$client \[.*\] smtp "
     front_logged mail.log " client logged in, client: $client, server: "
     quiet_end

@@ -20,6 +20,15 @@ send_mail() {
     return "${PIPESTATUS[0]}"
 }
 
+# delivers CLIENT-ADDRESS RELAY-ARGUMENT...: a mail through relay, $id being its name there.
+delivers() {
+    launch "$@"
+    run send_mail "$1" user@example.org
+    assert_success
+    id=$(sed -nE 's/^< 250 .*(queued as |id=)//p; s/^< 250 .* ([0-9a-f]+) Message accepted .*/\1/p' <<<"$output")
+    [[ $id ]]
+}
+
 # received_line: the first Received header of its input, a mail, on one line.
 received_line() {
     sed -n '/^Received:/,/^[^ \t]/ { /^Received:\|^[ \t]/p }' | tr -s '\n\t ' ' '

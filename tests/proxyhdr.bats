@@ -389,11 +389,7 @@ learnt() {
     receives
     second=$(free_port)
     cat >"$BATS_TEST_TMPDIR/haproxy.cfg" <<END
-defaults
-    mode tcp
-    timeout connect 10s
-    timeout client 1m
-    timeout server 1m
+$(haproxy_defaults tcp)
 listen v1
     bind 127.0.0.1:$front
     server receiver 127.0.0.1:$port send-proxy

@@ -139,11 +139,7 @@ start_haproxy() {
     cat >haproxy.cfg <<END
 global
     log stdout format raw daemon
-defaults
-    mode http
-    timeout connect 10s
-    timeout client 1m
-    timeout server 1m
+$(haproxy_defaults http)
 frontend relay
     bind 127.0.0.1:$HAPROXY_PORT accept-proxy
     log global

@@ -48,11 +48,7 @@ teardown() { stop_all; }
 
 start_haproxy() {
     cat >"$BATS_FILE_TMPDIR/haproxy.cfg" <<END
-defaults
-    mode tcp
-    timeout connect 10s
-    timeout client 1m
-    timeout server 1m
+$(haproxy_defaults tcp)
 
 listen v1
     bind 127.0.0.1:$HAPROXY_PORT
@@ -495,12 +491,8 @@ checks() {
     cat >"$BATS_TEST_TMPDIR/checks.cfg" <<END
 global
     log stdout format raw daemon
-defaults
+$(haproxy_defaults http)
     log global
-    mode http
-    timeout connect 10s
-    timeout client 1m
-    timeout server 1m
 listen checked
     bind 127.0.0.1:$port
     option httpchk

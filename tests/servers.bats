@@ -193,13 +193,9 @@ private_socket() {
 # in the delivered mail and in the log.
 takes_mail() {
     local client=$1 id mail
-    shift
     needs_root OpenSMTPD
-    launch "$client" "$@"
-    run send_mail "$client" user@example.org
-    assert_success
+    delivers "$@"
     assert_line "< 250-mx.example Hello client.example [$client], pleased to meet you"
-    id=$(sed -nE 's/^< 250 2\.0\.0 ([0-9a-f]+) Message accepted .*/\1/p' <<<"$output")
     wait_for inbox "Subject: $from"
     mail=$(inbox "Subject: $from")
     run grep -A1 -m1 '^Received:' "$mail"

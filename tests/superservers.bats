@@ -420,9 +420,10 @@ socat_example() {
     wait_listening "$port"
 }
 
-@test "socat: the example names IPv4 and IPv6 clients of one port, and its lines are on stderr" {
+# socat_names_both ARGUMENTS: an IPv4 and an IPv6 client, in the header and on stderr.
+socat_names_both() {
     record
-    socat_example
+    socat_example "$1"
     connect
     assert_relayed_v1 "PROXY TCP4 127.0.0.2 127.0.0.1 $from $port"
     record_anew
@@ -433,17 +434,12 @@ socat_example() {
 $(closed_line "[::1]:$from" "[::1]:$port")"
 }
 
+@test "socat: the example names IPv4 and IPv6 clients of one port, and its lines are on stderr" {
+    socat_names_both ''
+}
+
 @test "socat: without nofork it names them just so" {
-    record
-    socat_example 'both pair'
-    connect
-    assert_relayed_v1 "PROXY TCP4 127.0.0.2 127.0.0.1 $from $port"
-    record_anew
-    connect ::1 ::1
-    assert_relayed_v1 "PROXY TCP6 ::1 ::1 $from $port"
-    wait_for alone socat
-    assert_equal "$(said socat)" "$(closed_line "127.0.0.2:$from" "127.0.0.1:$port")
-$(closed_line "[::1]:$from" "[::1]:$port")"
+    socat_names_both 'both pair'
 }
 
 @test "socat: the example's 4 and 6 listen on one family each" {

@@ -191,35 +191,32 @@ assert_header() {
     assert_equal "$(cat -A "$(first_segment "$1")")" "$2^M\$"
 }
 
-@test "an IPv4 client's address and port reach the backend, in both styles" {
+# assert_named SUFFIX PROTOCOL CLIENT-ADDRESS SERVER-ADDRESS: so the header says, in each
+# style, of a client of the unit with this suffix.
+assert_named() {
     local n=0 style port from
     backend_record "$BACKEND"
     for style in "${STYLES[@]}"; do
-        port=$(where "$style-ipv4") from=$(free_port) n=$((n + 1))
-        ask "$port" "$from" 127.0.0.2 </dev/null
-        assert_header "$n" "PROXY TCP4 127.0.0.2 127.0.0.1 $from $port"
+        port=$(where "$style$1") from=$(free_port) n=$((n + 1))
+        ask "$port" "$from" "$3" "$4" </dev/null
+        assert_header "$n" "PROXY $2 $3 $4 $from $port"
     done
+}
+
+@test "an IPv4 client's address and port reach the backend, in both styles" {
+    assert_named -ipv4 TCP4 127.0.0.2 127.0.0.1
 }
 
 @test "an IPv6 client's address and port reach the backend, in both styles" {
-    local n=0 style port from
-    backend_record "$BACKEND"
-    for style in "${STYLES[@]}"; do
-        port=$(where "$style") from=$(free_port) n=$((n + 1))
-        ask "$port" "$from" ::1 ::1 </dev/null
-        assert_header "$n" "PROXY TCP6 ::1 ::1 $from $port"
-    done
+    assert_named '' TCP6 ::1 ::1
 }
 
 @test "an IPv4 client of a socket for IPv6 and IPv4 is plain IPv4 to the backend, in both styles" {
-    local n=0 style port from
-    backend_record "$BACKEND"
+    local style
     for style in "${STYLES[@]}"; do
-        port=$(where "$style") from=$(free_port) n=$((n + 1))
-        [[ $(ss -Hltn "sport = :$port") == *'*:'* ]] # one socket for both
-        ask "$port" "$from" 127.0.0.2 </dev/null
-        assert_header "$n" "PROXY TCP4 127.0.0.2 127.0.0.1 $from $port"
+        [[ $(ss -Hltn "sport = :$(where "$style")") == *'*:'* ]] # one socket for both
     done
+    assert_named '' TCP4 127.0.0.2 127.0.0.1
 }
 
 @test "a UNIX client is AF_UNIX in version 2, with the socket's path, in both styles" {
