@@ -391,7 +391,7 @@ assert_nothing_left() {
 }
 
 @test "the demonstration goes on where there is no IPv6" {
-    [[ $(id -u) == 0 ]] || skip "a network namespace needs root"
+    need_root 'a network namespace'
     # shellcheck disable=SC2016 # for the inner shell
     demo demo unshare -n sh -c 'ip link set lo up && echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6 && exec "$@"' sh
     exit_status demo

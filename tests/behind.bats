@@ -19,7 +19,7 @@ export no_proxy='*' # for curl
 
 setup_file() {
     local chain number
-    [[ $(id -u) == 0 ]] || skip 'networks need root'
+    need_root 'a network'
     chmod go+x "$BATS_RUN_TMPDIR" # for tls's socat, which becomes nobody
     mkdir "$BATS_FILE_TMPDIR"/bin{,6}
     install "$RELAY" "$BATS_FILE_TMPDIR/bin"

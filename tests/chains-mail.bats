@@ -29,7 +29,7 @@ setup_file() {
 teardown_file() { stop_all; }
 
 setup() {
-    [[ $(id -u) == 0 ]] || skip 'a machine of its own needs root'
+    need_root 'a machine of its own'
     via=(outside)
     from=$(free_port)
 }

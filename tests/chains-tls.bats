@@ -15,7 +15,7 @@ load backend
 load connection
 
 setup() {
-    [[ $(id -u) == 0 ]] || skip "the chains are started as root"
+    need_root 'the start of these chains'
 }
 
 teardown() { stop_all; }

@@ -188,14 +188,14 @@ settle() {
 }
 
 @test "Postfix that expects a header takes both" {
-    [[ $(id -u) == 0 ]] || skip "Postfix needs root"
+    need_root Postfix
     # It waits for one before it greets.
     local greeting='end=open answer="220 mx.example ESMTP Postfix"'
     each postfix "ok header=v1 $greeting" "ok header=v2 $greeting" 'ok header=none end=open'
 }
 
 @test "Postfix that expects none takes none" {
-    [[ $(id -u) == 0 ]] || skip "Postfix needs root"
+    need_root Postfix
     # Version 2 has the word QUIT in it.
     each postfix-plain \
         "failed header=v1 end=open answer=\"500 5.5.2 Error: command not recognized\" msg=\"$NOT_EXPECTED\"" \
@@ -431,7 +431,7 @@ failed backend=/nowhere"
 }
 
 @test "of a name that has several addresses the one that relay takes is told" {
-    [[ $(id -u) == 0 ]] || skip "a mount namespace needs root"
+    need_root 'a mount namespace'
     printf '%s both.example\n' ::1 127.0.0.1 127.0.0.9 >"$BATS_TEST_TMPDIR/hosts"
     odd mute
     # shellcheck disable=SC2016 # for the inner shell

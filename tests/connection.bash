@@ -25,10 +25,6 @@ connection() {
     answer=$(work_dir)/answer
 }
 
-need_root() {
-    [[ $(id -u) == 0 ]] || skip "the example becomes nobody: needs root"
-}
-
 # example FILE [SED-SCRIPT]: the path of a copy of that file in examples/, with
 # relay where it is, and changed as told.
 example() {

@@ -79,10 +79,6 @@ runs() {
     WAIT_SECONDS=90 exit_status faults
 }
 
-need_root() {
-    [[ $(id -u) == 0 ]] || skip "it needs another user, or namespaces: only root can"
-}
-
 # private_dev: in the private_network, a /dev without the system's log.
 private_dev() {
     mkdir dev

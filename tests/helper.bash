@@ -42,6 +42,11 @@ if [[ $BUILD == asan ]]; then
     export GCOV_ERROR_FILE=$reports.gcov
 fi
 
+# need_root [WHAT]: skips the test where others run it.
+need_root() {
+    [[ $(id -u) == 0 ]] || skip "${1:-it} needs root"
+}
+
 # --- ports and waiting ---
 
 # free_port: a TCP port on which nothing listens or is bound, whatever the
@@ -332,7 +337,7 @@ under=()
 # private_network: network and mount namespaces of the test's own, or of setup_file's,
 # known as "net": loopback alone, and this test's hosts and resolv.conf under /etc.
 private_network() {
-    [[ $(id -u) == 0 ]] || skip "network namespaces need root"
+    need_root 'a network namespace'
     cd "$(work_dir)" || return
     [[ -e hosts ]] || echo '127.0.0.1 localhost' >hosts
     [[ -e resolv.conf ]] || echo 'nameserver 127.0.0.53' >resolv.conf
@@ -378,7 +383,7 @@ drop_inside() {
 # look for your own. Skips the test where /dev/log is somebody else's; another
 # run of these tests is waited for (descriptor 8: the directory is their lock).
 syslog_start() {
-    [[ $(id -u) == 0 ]] || skip "a socket at /dev/log needs root"
+    need_root 'a socket at /dev/log'
     exec 8</dev
     flock -w 60 8 || skip "/dev/log is another run's"
     if [[ -L /dev/log ]] || socket_open /dev/log; then

@@ -44,10 +44,6 @@ teardown_file() { stop_all; }
 
 teardown() { stop_all; }
 
-needs_root() {
-    [[ $(id -u) == 0 ]] || skip "$1 needs root"
-}
-
 # --- the servers ---
 
 # The example. UNAWARE is smtpd as it is on port 25: it expects no header. Nor do
@@ -172,7 +168,7 @@ mail_file() {
 # client in the delivered mail and in the log.
 takes_mail() {
     local name=$1 client=$2 id
-    needs_root "$name"
+    need_root "$name"
     delivers "${@:2}"
     assert_line --regexp '^< 220 mx\.example ESMTP '
     case $name in
@@ -224,7 +220,7 @@ front_reads_mailbox() {
 # Postfix know the client.
 front_takes_mail() {
     local client=$1 id
-    needs_root Postfix
+    need_root Postfix
     delivers "$@"
     postfix_knows "$client" ''
     front_logged auth.log "^$client \[.*\] smtp "
@@ -239,14 +235,14 @@ front_takes_mail() {
 }
 
 @test "Postfix greets a client that says nothing" {
-    needs_root Postfix
+    need_root Postfix
     greets '^220 mx\.example ESMTP Postfix' -1 "127.0.0.1:$POSTFIX_PORT"
     stop tcpserver
     greets '^220 mx\.example ESMTP Postfix' -2 "127.0.0.1:$POSTFIX_PORT"
 }
 
 @test "Postfix does not relay for relay's clients" {
-    needs_root Postfix
+    need_root Postfix
     launch 127.0.0.2 "127.0.0.1:$POSTFIX_PORT"
     run send_mail 127.0.0.2 somebody@elsewhere.example
     assert_failure
@@ -260,7 +256,7 @@ front_takes_mail() {
 }
 
 @test "Postfix refuses a connection without a header" {
-    needs_root Postfix
+    need_root Postfix
     launch 127.0.0.2 -0 "127.0.0.1:$POSTFIX_PORT"
     run ask "$port" "$from" 127.0.0.2 < <(printf 'EHLO client.example\r\n')
     assert_output --regexp "$(quoted '421 4.3.0')"
@@ -275,7 +271,7 @@ front_takes_mail() {
 
 # What its log says depends on whether the header or its greeting is earlier.
 @test "Postfix takes relay's header for a client's commands where it expects none" {
-    needs_root Postfix
+    need_root Postfix
     launch 127.0.0.2 -1 "127.0.0.1:$UNAWARE_PORT"
     run send_mail 127.0.0.2 user@example.org
     assert_line --regexp "^< $(quoted '500 5.5.2 Error: command not recognized')\$"
@@ -304,7 +300,7 @@ until_said() {
 }
 
 @test "Postfix and postscreen, which expect no header, take it for impatience" {
-    needs_root Postfix
+    need_root Postfix
     until_said 'improper command pipelining after CONNECT' postfix "127.0.0.1:$UNAWARE_SLOW_PORT"
     # mynetworks' address need not wait for postscreen's greeting, others must.
     until_said 'ALLOWLISTED' postscreen "127.0.0.1:$POSTSCREEN_UNAWARE_PORT"
@@ -313,7 +309,7 @@ until_said() {
 
 @test "Postfix takes a mail over its UNIX socket, from relay in the group for it" {
     local path=$BATS_FILE_TMPDIR/postfix/queue/public/relay-smtp
-    needs_root Postfix
+    need_root Postfix
     # The group postdrop has another name here: main.cf, setgid_group.
     relay=(setpriv --reuid=nobody --regid=list --clear-groups "$BATS_FILE_TMPDIR/relay")
     with_each_client "$path" '-1 -2' takes_mail postfix
@@ -336,14 +332,14 @@ until_said() {
 }
 
 @test "postscreen knows who did not wait for its greeting" {
-    needs_root Postfix
+    need_root Postfix
     launch 127.0.0.4 "127.0.0.1:$POSTSCREEN_PORT"
     run ask "$port" "$from" 127.0.0.4 < <(printf 'EHLO early.example\r\n')
     wait_logged postscreen " PREGREET 20 after [0-9.]+ from \[127\.0\.0\.4\]:$from: EHLO early\.example"
 }
 
 @test "postscreen refuses a connection without a header" {
-    needs_root Postfix
+    need_root Postfix
     launch 127.0.0.5 -0 "127.0.0.1:$POSTSCREEN_PORT"
     run ask "$port" "$from" 127.0.0.5 < <(printf 'EHLO client.example\r\n')
     refute_output --partial 220
@@ -359,14 +355,14 @@ until_said() {
 }
 
 @test "Exim greets a client that says nothing" {
-    needs_root Exim
+    need_root Exim
     greets '^220 mx\.example ESMTP Exim ' -1 "127.0.0.1:$EXIM_PORT"
     stop tcpserver
     greets '^220 mx\.example ESMTP Exim ' -2 "127.0.0.1:$EXIM_PORT"
 }
 
 @test "Exim refuses a connection without a header" {
-    needs_root Exim
+    need_root Exim
     launch 127.0.0.2 -0 "127.0.0.1:$EXIM_PORT"
     run ask "$port" "$from" 127.0.0.2 < <(printf 'EHLO client.example\r\n')
     assert_output --regexp "$(quoted '550 Administrative prohibition')"
@@ -375,7 +371,7 @@ until_said() {
 }
 
 @test "Exim believes no header that another address than relay's sends" {
-    needs_root Exim
+    need_root Exim
     from=$(free_port)
     run ask "$EXIM_PORT" "$from" 127.0.0.3 < <(printf 'PROXY TCP4 6.6.6.6 6.6.6.6 666 666\r\n')
     assert_output --partial '550 '
@@ -385,7 +381,7 @@ until_said() {
 }
 
 @test "Exim, which expects no header on another port, takes it for a command" {
-    needs_root Exim
+    need_root Exim
     launch 127.0.0.2 "127.0.0.1:$EXIM_UNAWARE_PORT"
     run ask "$port" "$from" 127.0.0.2 < <(printf 'EHLO client.example\r\n')
     assert_line --index 1 --regexp "^$(quoted '500 unrecognized command')"
@@ -393,7 +389,7 @@ until_said() {
 }
 
 @test "Exim without early pipelining takes the header for impatience" {
-    needs_root Exim
+    need_root Exim
     until_said 'SMTP protocol synchronization error' exim "127.0.0.1:$EXIM_STRICT_PORT"
     launch 127.0.0.2 "127.0.0.1:$EXIM_STRICT_PORT"
     told_off() { [[ $(greeting) =~ $(quoted '554 SMTP synchronization error') ]]; }
@@ -524,7 +520,7 @@ reads_mailbox() {
 # nginx comes from 127.0.0.1, which may send mail to everywhere: its clients may not.
 @test "Postfix behind nginx's mail module does not relay for relay's clients" {
     local client
-    needs_root Postfix
+    need_root Postfix
     for client in 127.0.0.2 ::1; do
         launch "$client" "127.0.0.1:$FRONT_SMTP_PORT"
         run send_mail "$client" somebody@elsewhere.example
@@ -542,7 +538,7 @@ reads_mailbox() {
 }
 
 @test "nginx's mail module believes no header that another address than relay's sends" {
-    needs_root Postfix
+    need_root Postfix
     # A client of its own that tells no truth: Postfix knows who it is.
     run python3 - "$FRONT_SMTP_PORT" <<'PYTHON'
 import smtplib, socket, sys

@@ -26,7 +26,17 @@ done
 cd "$here/.." || exit 1
 # Of all suites, or where make coverage asks: which lines they have run.
 [ $# -gt 0 ] || COVERAGE=yes
-[ "$suites" ] || set -- "$@" tests/*.bats
+# The long ones early: none is to run alone at the end. Before them a short one, so that
+# there is something to see.
+all_suites() {
+    {
+        printf 'tests/%s.bats\n' backends build promises-asan package fuzz load inject faults \
+            systemd usage-asan promises promises-glibc promises-piped promises-portable
+        printf '%s\n' tests/*.bats
+    } | awk '!seen[$0]++'
+}
+# shellcheck disable=SC2046 # a list of words
+[ "$suites" ] || set -- "$@" $(all_suites)
 
 need parallel=parallel make=make gcc=gcc g++=g++ clang=clang musl-gcc=musl-tools \
     /usr/lib/llvm-14/lib/clang/14.0.6/lib/linux=libclang-rt-14-dev \
@@ -91,8 +101,9 @@ trap 'rm -rf "$GCOV_PREFIX"' EXIT
 trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 143' TERM
-# Suites side by side, one for each core; the tests of a suite in turn.
-set -- --jobs "$(nproc)" --no-parallelize-within-files "$@"
+# Suites side by side, one more than there are cores, for they wait half of their time;
+# the tests of a suite in turn.
+set -- --jobs $(($(nproc) + 1)) --no-parallelize-within-files "$@"
 
 {
     bats --formatter tap "$@"

@@ -30,10 +30,6 @@ teardown_file() { stop_all; }
 
 teardown() { stop_all; }
 
-needs_root() {
-    [[ $(id -u) == 0 ]] || skip "$1 needs root"
-}
-
 # --- the servers: each is started in a directory of its own ---
 
 # It insists on root, on users of its own and on files in /usr, /var and /run: it
@@ -177,7 +173,7 @@ in_log() { log_lines "$1" "$2" "$from"; }
 private_socket() {
     local path=$BATS_FILE_TMPDIR/$1/$1.sock
     with_each_client "$path" -1 sees_client "$1"
-    needs_root "another user"
+    need_root "another user"
     relay=(setpriv --reuid=list --regid=list --clear-groups "$BATS_FILE_TMPDIR/relay")
     launch 127.0.0.2 "$path"
     run fetch "$1" 127.0.0.2
@@ -193,7 +189,7 @@ private_socket() {
 # in the delivered mail and in the log.
 takes_mail() {
     local client=$1 id mail
-    needs_root OpenSMTPD
+    need_root OpenSMTPD
     delivers "$@"
     assert_line "< 250-mx.example Hello client.example [$client], pleased to meet you"
     wait_for inbox "Subject: $from"
@@ -221,12 +217,12 @@ opensmtpd_logged() {
 }
 
 @test "OpenSMTPD greets a client that says nothing" {
-    needs_root OpenSMTPD
+    need_root OpenSMTPD
     greets '^220 mx\.example ESMTP OpenSMTPD$' -2 "127.0.0.1:$OPENSMTPD_PORT"
 }
 
 @test "OpenSMTPD does not read v1" {
-    needs_root OpenSMTPD
+    need_root OpenSMTPD
     launch 127.0.0.2 -1 "127.0.0.1:$OPENSMTPD_PORT"
     run greeting
     assert_output ''
@@ -235,7 +231,7 @@ opensmtpd_logged() {
 }
 
 @test "OpenSMTPD does not relay for relay's clients" {
-    needs_root OpenSMTPD
+    need_root OpenSMTPD
     launch 127.0.0.2 -2 "127.0.0.1:$OPENSMTPD_PORT"
     run send_mail 127.0.0.2 somebody@elsewhere.example
     assert_failure
@@ -248,7 +244,7 @@ opensmtpd_logged() {
 }
 
 @test "OpenSMTPD refuses a connection without a header" {
-    needs_root OpenSMTPD
+    need_root OpenSMTPD
     launch 127.0.0.2 -0 -b 127.0.0.6 "127.0.0.1:$OPENSMTPD_PORT"
     run ask "$port" "$from" 127.0.0.2 < <(printf 'EHLO client.example\r\n')
     assert_output ''
@@ -257,7 +253,7 @@ opensmtpd_logged() {
 
 # What it says of v1 depends on whether the header or its greeting is earlier.
 @test "OpenSMTPD takes relay's header for a client's commands where it expects none" {
-    needs_root OpenSMTPD
+    need_root OpenSMTPD
     launch 127.0.0.2 -1 "127.0.0.1:$OPENSMTPD_UNAWARE_PORT"
     run send_mail 127.0.0.2 user@example.org
     assert_line --regexp '^< 500 5\.5\.1 Invalid command: (Command unrecognized|Pipelining not supported)$'
@@ -270,7 +266,7 @@ opensmtpd_logged() {
 }
 
 @test "OpenSMTPD believes the header of whoever reaches it" {
-    needs_root OpenSMTPD
+    need_root OpenSMTPD
     run ask "$OPENSMTPD_PORT" "$(free_port)" 127.0.0.3 \
         < <(printf '\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\6\6\6\6\6\6\6\6\0\1\0\1')
     assert_output --partial '220 '

@@ -34,7 +34,7 @@ setup_file() {
 }
 
 setup() {
-    [[ $(id -u) == 0 ]] || skip "network namespaces need root"
+    need_root 'a network namespace'
 }
 
 teardown_file() { stop_all; }

@@ -130,7 +130,7 @@ sees_hang_up() {
 
 # watching COMMAND: README.md's, for the port of nginx.
 watching() {
-    [[ $(id -u) == 0 ]] || skip "capturing needs root"
+    need_root capturing
     start "$1" env TMPDIR="$BATS_TEST_TMPDIR" sh -c "$(readme_command "$1" "$NGINX_PORT")"
 }
 
@@ -400,7 +400,7 @@ relay_says() {
     relay_says 'none of the' 111 "$RELAY" "127.0.0.1:$backend" "$path"
     full_backend "$backend"
     relay_says 'cannot connect: … timed out' 111 "$RELAY" -t 0.5 "127.0.0.1:$backend"
-    [[ $(id -u) == 0 ]] || skip "a socket of somebody else's needs root"
+    need_root "a socket of somebody else's"
     chmod go+x "$BATS_TEST_TMPDIR" "$BATS_FILE_TMPDIR/.."
     start backend socat "UNIX-LISTEN:$path,mode=600,fork" -
     wait_socket "$path"
@@ -496,7 +496,7 @@ in_use() {
 # inetd_five PORT: with the example's first line, but five connections a minute,
 # in a network of its own, where the port may be one below 1024.
 inetd_five() {
-    [[ $(id -u) == 0 ]] || skip "inetd becomes nobody: needs root"
+    need_root 'inetd, which becomes nobody,'
     port=$1
     syslog_start
     start inetd unshare -n sh -c 'ip link set lo up && exec inetd -i "$1"' sh \

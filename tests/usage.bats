@@ -855,7 +855,7 @@ while True:
 }
 
 @test "descriptor 2 closed where there is no /dev/null: no connection" {
-    [[ $(id -u) == 0 ]] || skip "a mount namespace needs root"
+    need_root 'a mount namespace'
     backend_record "$backend"
     run -111 unshare -m sh -c 'mount -t tmpfs none /dev && echo hello | "$0" "$@" 2>&-' "$RELAY" "$to"
     assert_output ''

@@ -7,7 +7,7 @@
 load helper
 
 setup() {
-    [[ $(id -u) == 0 ]] || skip "capturing needs root"
+    need_root capturing
     port=$(free_port)
     local_port=$(free_port)
     backend_port=$(free_port)
