@@ -33,42 +33,41 @@ lint_cppcheck() {
     cppcheck_says --suppress=variableScope --suppress=unreadVariable $(other_sources)
 }
 
-# clang_tidy_says MORE-CHECKS SOURCE...
+# at_once COMMAND...: with the words of each line of its input, as many as there are cores.
+at_once() {
+    xargs -L 1 -P "$(nproc)" "$@"
+}
+
+# clang_tidy_says MORE-CHECKS: of the sources in its input. Each by itself: behind another,
+# vprintf's va_list is not understood.
 clang_tidy_says() {
-    more=$1
-    shift
     # Left out: parameters of one type side by side, which C cannot tell apart;
     # Annex K's functions, which no libc here has; the results of printf and
     # close, which nobody could do anything about.
-    clang-tidy -quiet -warnings-as-errors='*' \
-        -checks="-*,bugprone-*,clang-analyzer-*,cert-*,misc-*,-bugprone-easily-swappable-parameters,-clang-analyzer-security.insecureAPI.DeprecatedOrUnsafeBufferHandling,-cert-err33-c$more" \
-        "$@" -- -std=c11 -D_GNU_SOURCE -I.
+    # shellcheck disable=SC2016 # for the inner shell
+    at_once sh -c 'clang-tidy -quiet -warnings-as-errors="*" -checks="$0" "$1" -- -std=c11 -D_GNU_SOURCE -I.' \
+        "-*,bugprone-*,clang-analyzer-*,cert-*,misc-*,-bugprone-easily-swappable-parameters,-clang-analyzer-security.insecureAPI.DeprecatedOrUnsafeBufferHandling,-cert-err33-c$1"
 }
 
 lint_clang_tidy() {
-    clang_tidy_says '' relay.c proxyhdr.c
+    printf '%s\n' relay.c proxyhdr.c | clang_tidy_says ''
     # In the tests: a block of no byte is what is wanted, so that one too many is noticed; a
     # table's fields are in the order in which they are read; headers end without a NUL; and
     # numbers and texts come from the tests themselves.
-    for source in $(other_sources); do      # behind another, vprintf's va_list is not understood
-        clang_tidy_says ,-clang-analyzer-optin.portability.UnixAPI,-clang-analyzer-optin.performance.Padding,-bugprone-not-null-terminated-result,-cert-err34-c,-clang-analyzer-security.insecureAPI.strcpy \
-            "$source"
-    done
+    other_sources | clang_tidy_says ,-clang-analyzer-optin.portability.UnixAPI,-clang-analyzer-optin.performance.Padding,-bugprone-not-null-terminated-result,-cert-err34-c,-clang-analyzer-security.insecureAPI.strcpy
 }
 
 lint_gcc() {
-    # -O0 is left out: there it loses sight of what is in a union, and says so.
-    for options in -Os -O1 -O2 '-Os -DPORTABLE' '-Os -DNO_SANDBOX'; do
-        case $options in
-        *-D*) sources=relay.c ;;
-        *) sources="relay.c proxyhdr.c $(other_sources)" ;;
-        esac
-        for source in $sources; do
-            # shellcheck disable=SC2086 # a list of words
-            gcc -std=c11 -D_GNU_SOURCE -pthread -I. -fanalyzer -Wall -Wextra -Werror $options \
-                -c -o /dev/null "$source"
+    {
+        # -O0 is left out: there it loses sight of what is in a union, and says so.
+        for level in -Os -O1 -O2; do
+            for source in relay.c proxyhdr.c $(other_sources); do
+                echo "$source $level"
+            done
         done
-    done
+        echo relay.c -Os -DPORTABLE
+        echo relay.c -Os -DNO_SANDBOX
+    } | at_once gcc -std=c11 -D_GNU_SOURCE -pthread -I. -fanalyzer -Wall -Wextra -Werror -c -o /dev/null
 }
 
 lint_shellcheck() {
