@@ -79,14 +79,6 @@ runs() {
     WAIT_SECONDS=90 exit_status faults
 }
 
-# private_dev: in the private_network, a /dev without the system's log.
-private_dev() {
-    mkdir dev
-    # shellcheck disable=SC2016 # for the inner shell
-    inside sh -c 'mount -t tmpfs dev "$1" && cp -a /dev/null /dev/zero /dev/full /dev/random /dev/urandom "$1" &&
-        chmod 755 "$1" && mount --bind "$1" /dev' sh "$PWD/dev"
-}
-
 # --- signals ---
 
 @test "a signal while relay waits for the client's header is a reset for the client" {

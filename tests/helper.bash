@@ -378,6 +378,23 @@ drop_inside() {
 
 # --- syslog ---
 
+# private_dev: in the private_network, a /dev without the system's log.
+private_dev() {
+    mkdir dev
+    # shellcheck disable=SC2016 # for the inner shell
+    inside sh -c 'mount -t tmpfs dev "$1" && cp -a /dev/null /dev/zero /dev/full /dev/random /dev/urandom "$1" &&
+        chmod 755 "$1" && mount --bind "$1" /dev' sh "$PWD/dev"
+}
+
+# private_syslog: in a private_network, a log that nobody else writes to, known as
+# "syslog"; each message a line of it.
+private_syslog() {
+    private_network
+    private_dev
+    start_inside syslog python3 "$PEER" syslog /dev/log
+    wait_for inside test -S /dev/log
+}
+
 # syslog_start: a socket at /dev/log, known as "syslog"; each message a line of
 # its log, soon after it was sent: wait_log. The whole machine's messages come:
 # look for your own. Skips the test where /dev/log is somebody else's; another

@@ -71,7 +71,7 @@ holds() {
         if [[ " ${RESTING[*]} ${WAITING[*]} " == *" $scenario "* ]]; then
             held "$scenario"
         else
-            start ends python3 "$ENDS" "$scenario"
+            start_inside ends python3 "$ENDS" "$scenario"
             WAIT_SECONDS=60 exit_status ends
         fi
     done
@@ -332,37 +332,37 @@ holds() {
 # --- S9: nothing but the backend's bytes reaches the client ---
 
 @test "S9: an error goes to syslog where the client's socket is on descriptor 2" {
-    syslog_start
+    private_syslog
     holds error_goes_elsewhere:inetd
     logged '^<27>relay\[[0-9]+\]: error msg="cannot connect: Connection refused.* backend=127\.0\.0\.1:'
 }
 
 @test "S9: an error goes to syslog where the client's pipe is on descriptor 2" {
-    syslog_start
+    private_syslog
     holds error_goes_elsewhere:pipes-2
     logged '^<27>relay\[[0-9]+\]: error msg="cannot connect: Connection refused.* backend=127\.0\.0\.1:'
 }
 
 @test "S9: an error goes to syslog where the client's socket is on descriptor 2 behind filters" {
-    syslog_start
+    private_syslog
     holds error_goes_elsewhere:pipes-socket
     logged '^<27>relay\[[0-9]+\]: error msg="cannot connect: Connection refused.* backend=127\.0\.0\.1:'
 }
 
 @test "S9: wrong usage goes to syslog where the client is on descriptor 2" {
-    syslog_start
+    private_syslog
     holds wrong_usage_goes_elsewhere:inetd wrong_usage_goes_elsewhere:pipes-2
     logged '^<27>relay\[[0-9]+\]: error msg=.*--no-such-option' 2
 }
 
 @test "S9: the line of -v goes to syslog where the client is on descriptor 2" {
-    syslog_start
+    private_syslog
     holds log_goes_elsewhere:inetd log_goes_elsewhere:pipes-2
     logged '^<30>relay\[[0-9]+\]: closed .* up=0 down=9 .* end=done$' 2
 }
 
 @test "a signal ends relay where its last line waits for a log that is stuck" {
-    syslog_start        # where the line then goes
+    private_syslog      # where the line then goes
     holds stuck_log_holds_up_no_signal
 }
 
