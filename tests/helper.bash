@@ -134,7 +134,8 @@ comment() {
 
 # pid_of NAME: its process id, and that of its session.
 pid_of() {
-    cat "$(work_dir)/$1.pid"
+    local pid
+    pid=$(<"$(work_dir)/$1.pid") && echo "$pid"
 }
 
 # children_of NAME: the process ids of its children, one a line.
@@ -149,14 +150,16 @@ no_child() {
 
 # is_running NAME
 is_running() {
-    [[ -n $(ps -o pid= -p "$(pid_of "$1")") ]]
+    [[ -d /proc/$(pid_of "$1") ]]
 }
 
 # exit_status NAME: waits until it has ended, returns its exit status. Not from a
 # subshell (so not after `run`): only the shell that started it can know.
 exit_status() {
-    wait_for eval "! is_running $1" || return 255
-    wait "$(pid_of "$1")"
+    local pid
+    pid=$(pid_of "$1")
+    wait_for test ! -d "/proc/$pid" || return 255
+    wait "$pid"
 }
 
 # stop NAME: ends what start started, and all that it started itself. Fails
@@ -166,6 +169,8 @@ stop() {
     dir=$(work_dir)
     pid=$(pid_of "$name") || return
     kill -TERM -- "-$pid" 2>/dev/null || true
+    # Most end at once, and to look for what is left takes longer.
+    WAIT_SECONDS=0 wait_for test ! -d "/proc/$pid" 2>/dev/null || true
     # What has made a session of its own, but carries our mark.
     left_of "$name" | while read -r left; do
         [[ $(ps -o sid= -p "$left" | tr -d ' ') =~ ^("$pid")?$ ]] || kill -TERM "$left" 2>/dev/null || true
