@@ -7,9 +7,6 @@
 here=$(cd "$(dirname "$0")" && pwd) || exit 1
 # shellcheck source=tests/need.sh
 . "$here/need.sh"
-# What is Debian's before what a user has put in its place: a shim may take ten times as
-# long to start a program.
-PATH=/usr/sbin:/usr/bin:/sbin:/bin:$PATH
 
 # Suites are named from where the caller stands, or from the project's root.
 suites=''
@@ -92,6 +89,9 @@ done
 # shellcheck disable=SC2086 # a list of words
 make all $builds >&2 || exit 1
 
+# For the tests, what is Debian's before what a user has put in its place: a shim may take
+# ten times as long to start a program.
+export PATH="/usr/sbin:/usr/bin:/sbin:/bin:$PATH"
 export LC_ALL=C.UTF-8
 export BATS_LIB_PATH=/usr/lib/bats
 export BATS_TEST_TIMEOUT="${BATS_TEST_TIMEOUT:-180}"
