@@ -1571,6 +1571,7 @@ def main():
         names = names[2:]
     if len(names) == 1:
         sys.exit(not run(names[0], results))
+    noise(64 * MIB)     # made now: none of those that take the time is to wait for it
     jobs = [Background(run, name, results) for name in names]
     for job in jobs:
         job.join()

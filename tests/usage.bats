@@ -675,6 +675,7 @@ while True:
         'NCAT_REMOTE_ADDR=localhost NCAT_REMOTE_PORT=' 'REMOTE_ADDR=vsock:2 REMOTE_PORT=4294967295'; do
         # shellcheck disable=SC2086 # a word or two
         sends 'PROXY UNKNOWN' env PROTO=TCP $client "$RELAY" "$to"
+        # shellcheck disable=SC2086
         [[ $client == REMOTE_ADDR* ]] ||
             sends 'PROXY UNKNOWN' env $client REMOTE_ADDR=192.0.2.1 REMOTE_PORT=1 "$RELAY" "$to"
     done
