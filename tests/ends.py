@@ -293,7 +293,7 @@ class Relay:
         self.door = (address, int(port))
 
     def jam_log(self):
-        """There is no room for what relay logs, until somebody reads it here."""
+        """Nobody reads what relay logs, and there is no room for more."""
         reads, writes = pipe()
         self.keep(reads)
         os.set_blocking(writes.fileno(), False)
@@ -302,7 +302,6 @@ class Relay:
         os.set_blocking(writes.fileno(), True)
         self.stderr.close()
         self.stderr = writes
-        return reads
 
     # -- the two ends --
 

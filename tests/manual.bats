@@ -83,7 +83,7 @@ launches() {
 }
 
 need_machine() {
-    [[ $(id -u) == 0 ]] || skip "a machine of its own needs root"
+    need_root 'a machine of its own'
 }
 
 # page_of FROM [CURL-OPTION...]: what the backend tells a client that comes from there.

@@ -58,7 +58,7 @@ need parallel=parallel make=make gcc=gcc g++=g++ clang=clang musl-gcc=musl-tools
     strace=strace setcap=libcap2-bin ps=procps ss=iproute2 nft=nftables xz=xz-utils \
     dnsmasq=dnsmasq-base faketime=faketime valgrind=valgrind gcov=gcc \
     dh=debhelper dpkg-buildpackage=dpkg-dev lintian=lintian /usr/share/build-essential/list=build-essential \
-    git=git mandoc=mandoc col=bsdextrautils shellcheck=shellcheck clang-tidy=clang-tidy cppcheck=cppcheck \
+    git=git man=man-db mandoc=mandoc col=bsdextrautils shellcheck=shellcheck clang-tidy=clang-tidy cppcheck=cppcheck \
     git-clang-format=clang-format
 # For other machines: to compile for them, and to play them. Debian has these for x86-64.
 if [ "$(uname -m)" = x86_64 ]; then
