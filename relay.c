@@ -1815,7 +1815,8 @@ static void keep_id(const unsigned char *id, size_t len)
 	write_hex(conn.id + 2, id, len);
 }
 
-/* The one that the client's header has, or 128 random bits. */
+/* The one that the client's header has, or 128 random bits. Of several the others do not
+ * go on: the backend's log has the one that ours has. */
 static void add_unique_id(void)
 {
 	const struct proxyhdr *in = &conn.inbound;
@@ -1824,6 +1825,7 @@ static void add_unique_id(void)
 
 	if (find_tlv(&tlv, PROXYHDR_UNIQUE_ID, in->tlvs, in->tlvs_len) && tlv.len > 0) {
 		keep_id(tlv.value, tlv.len);
+		add_own(PROXYHDR_UNIQUE_ID, tlv.value, tlv.len);
 		return;
 	}
 	if (getentropy(bits, sizeof bits) < 0)
@@ -2396,7 +2398,7 @@ static enum progress advance_attempt(int i, long long ms)
 	if (revents & POLLERR) {
 		if (getsockopt(race.p[1 + i].fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
 			error = errno;
-	} else if (revents != 0 && is_own_peer(race.p[1 + i].fd, a->to))
+	} else if (revents != 0 && a->to != NULL && is_own_peer(race.p[1 + i].fd, a->to))
 		error = ECONNREFUSED;
 	else if (revents != 0)
 		return win(i);

@@ -459,11 +459,12 @@ def tlvs_travel():
                           tlv(NETNS, b"blue") + tlv(SSL, b"\1\0\0\0\1" + tlv(0x21, b"TLSv1.3"))))
     kept = (TLVS + tlv(UNIQUE_ID, b"id-1") + tlv(NETNS, b"blue") +
             tlv(SSL, b"\1\0\0\0\1" + tlv(0x21, b"TLSv1.3")))
+    identity = tlv(UNIQUE_ID, b"id-1")
     without_alpn = kept[len(tlv(ALPN, b"h2")):]
     for options, expected in (
             ([], v2(tlvs=kept)),
             (["-c"], with_crc32c(v2(tlvs=kept))),
-            (["-u"], v2(tlvs=kept)),
+            (["-u"], v2(tlvs=kept.replace(identity, b"") + identity)),
             (["-x", "0xE1=abc"], v2(tlvs=kept + tlv(0xE1, b"abc"))),
             (["-x", "alpn=http/1.1", "-c"], with_crc32c(v2(tlvs=without_alpn + tlv(ALPN, b"http/1.1")))),
             (["-x", "alpn=h3", "-x", "alpn=h2"],
@@ -471,6 +472,10 @@ def tlvs_travel():
         with Relay("-v", "-2", "-a", "any", *options) as relay:
             passes(relay, sent, expected)
             assert relay.closed().get("id") == ("id-1" if options == ["-u"] else None)
+    # of several ids the first one counts, here and at the backend
+    with Relay("-v", "-2", "-u", "-a", "any") as relay:
+        passes(relay, v2(tlvs=identity + tlv(UNIQUE_ID, b"id-2") + tlv(UNIQUE_ID, b"")), v2(tlvs=identity))
+        assert relay.closed()["id"] == "id-1"
 
 
 @scenario
