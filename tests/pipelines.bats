@@ -220,6 +220,16 @@ denied() {
     grep -q "^tcpserver: deny .*:$1::$from\$" "$(log_file chain)"
 }
 
+# change_rules FILE LINE: adds one, and has it count, as tcprules.sh says.
+change_rules() {
+    (
+        cd "$BATS_TEST_TMPDIR/rules" || return
+        echo "$2" >>"$1"
+        sh -c "$(sed -n 's/^#  *editor rules && \(tcprules .*<rules\) .*/\1/p' "$ROOT/examples/pipelines/tcprules.sh" |
+            sed "s/rules\([. ]\|\$\)/$1\1/g; s/^tcp$1/tcprules/")"
+    )
+}
+
 @test "tcprules: who is denied gets nothing, and relay is not started" {
     local address
     record
@@ -239,8 +249,23 @@ denied() {
     connect
     assert_answered
     from=$(free_port)
-    echo 127.0.0.2:deny | tcprules "$BATS_TEST_TMPDIR"/rules/rules.{cdb,tmp}
+    change_rules rules 127.0.0.2:deny
     denied 127.0.0.2
+}
+
+@test "tcprules, rblsmtpd: what was denied later is denied after a restart" {
+    local chain file=rules
+    for chain in tcprules rblsmtpd; do
+        echo "$chain:"
+        chain "$chain"
+        change_rules "$file" 127.0.0.2:deny
+        stop chain
+        from=$(free_port)
+        chain "$chain"
+        denied 127.0.0.2
+        next_chain
+        file=smtp
+    done
 }
 
 @test "tcprules: tcprulescheck tells what the example's rules say" {

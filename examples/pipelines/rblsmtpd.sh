@@ -10,7 +10,9 @@
 # To see: "rblsmtpd: ADDRESS pid PID: 553 ...", or relay's line.
 # Change: the rules, the list (a DNS zone), and the SMTP server. It must expect a PROXY
 #         header: with Postfix, smtpd_upstream_proxy_protocol=haproxy. It greets
-#         first, and the client gets its greeting at once.
+#         first, and the client gets its greeting at once. The rules below are put
+#         into /var/lib/relay/smtp if there are none: change them there, and compile
+#         them, as tcprules.sh says.
 #
 # RBLSMTPD in a rule: a text is what the client is told, with 451 (come again), or
 # 553 (never) where it begins with a hyphen; empty: never ask the list.
@@ -20,12 +22,13 @@
 
 rules=/var/lib/relay/smtp
 mkdir -p "${rules%/*}"
-tcprules $rules.cdb $rules.tmp <<'END' || exit
+[ -e $rules ] || cat >$rules <<'END' || exit
 10.:allow,RBLSMTPD=""
 203.0.113.:allow,RBLSMTPD="-we take no mail from you"
 198.51.100.66:deny
 :allow
 END
+tcprules $rules.cdb $rules.tmp <$rules || exit
 
 exec 2>&1
 exec tcpserver -v -H -R -l 0 -c 100 -b 128 -x $rules.cdb \
