@@ -4,6 +4,7 @@
 # relay under tcpserver (Debian: ucspi-tcp): start this by hand as root, or let
 # it be the run script of a daemontools, runit or s6 service.
 #
+#   exec        the supervisor's signals go to tcpserver, not to a shell before it
 #   -H -R -l 0  look up no names, ask the client's machine nothing (ident)
 #   -u -g       no root once the port is bound
 #   -c          connections at once (tcpserver's own limit is 40)

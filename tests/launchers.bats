@@ -10,6 +10,7 @@
 
 load helper
 load connection
+load backend
 
 setup_file() { connection_file; }
 
@@ -134,6 +135,22 @@ inetd_example() {
     assert_relayed_v1 "PROXY TCP4 127.0.0.2 127.0.0.1 $from $port"
     wait_for no_child tcpserver
     assert_equal "$(said tcpserver)" "$(closed_line "127.0.0.2:$from" "127.0.0.1:$port")"
+}
+
+@test "1 MB of address space is enough for relay with one backend, 2 MB with four names" {
+    local name
+    backend_record "$backend"
+    tcpserver_run "$port" prlimit --as=1000000 "$RELAY" -v -2 -c -u "localhost:$backend"
+    head -c 10000000 /dev/zero | ask "$port" "$from" 127.0.0.2 >"$answer"
+    assert_equal "$(stat -c %s "$(all_bytes)")" $((10000000 + 28 + 7 + 35))
+    wait_log tcpserver ' end=done'
+    private_network
+    start_inside resolver socat -u UDP4-RECV:53,bind=127.0.0.53 OPEN:/dev/null
+    wait_for eval "inside ss -Hlun 'sport = :53' | grep ."
+    run inside prlimit --as=2000000 "$RELAY" -t 2 {a,b,c,d}.example:80 </dev/null
+    for name in {a,b,c,d}.example; do
+        assert_line --partial "skipped msg=\"looking up $name: no answer within 2 s\""
+    done
 }
 
 # --- inetd: descriptor 2 is the client, too ---
@@ -360,6 +377,12 @@ through_pipes() {
     assert_equal "$(said pipes)" "$(closed_line '[2001:db8::7]:51234' '[2001:db8::2]:443')"
 }
 
+@test "pipes: without PROTO TCPREMOTEIP does not count" {
+    record
+    through_pipes TCPREMOTEIP=203.0.113.7 TCPREMOTEPORT=51234 -- -1
+    assert_relayed_v1 "PROXY UNKNOWN"
+}
+
 @test "pipes: PROTO says whose variables count" {
     record
     through_pipes PROTO=SSL SSLREMOTEIP=203.0.113.7 SSLREMOTEPORT=51234 \
@@ -529,6 +552,35 @@ ipcserver() {
     assert_relayed_v2 "$(hex_unix "$BATS_TEST_TMPDIR/client" "$path")"
     wait_for no_child ipcserver
     assert_equal "$(said ipcserver)" "$(closed_line "$BATS_TEST_TMPDIR/client" "$path")"
+}
+
+@test "s6-ipcserver: behind a filter nobody knows the client" {
+    path=$BATS_TEST_TMPDIR/listen
+    record
+    # shellcheck disable=SC2016 # expanded by the inner shell
+    start ipcserver s6-ipcserver "$path" sh -c 'cat | "$0" -2 "$1" | cat' "$RELAY" "127.0.0.1:$backend"
+    wait_socket "$path"
+    connect_unix "$path" "bind=$BATS_TEST_TMPDIR/client"
+    assert_relayed_v2 000000
+}
+
+@test "s6-ipcserver: nginx logs relay's own address" {
+    local dir version
+    dir=$(user_dir nginx)
+    sed "s|listen 127.0.0.1:8080 |listen unix:$dir/socket proxy_protocol; &|; s/8080/$backend/g" \
+        "$ROOT/examples/nginx.conf" >"$dir/nginx.conf"
+    start nginx "${as_user[@]}" nginx -p "$dir" -c "$dir/nginx.conf" -g 'daemon off;'
+    wait_listening "$backend" 127.0.0.1
+    for version in -1 -2; do
+        ipcserver "$version" "127.0.0.1:$backend"
+        run curl -sS -m 30 --noproxy '*' --unix-socket "$path" http://localhost/client
+        assert_output --regexp '^127\.0\.0\.1 '
+        stop ipcserver
+        ipcserver "$version" "$dir/socket"
+        run curl -sS -m 30 --noproxy '*' --unix-socket "$path" http://localhost/client
+        assert_output --regexp '^unix: '
+        stop ipcserver
+    done
 }
 
 @test "s6-ipcserver: a backend that refuses is told on stderr, the client gets nothing" {

@@ -12,8 +12,9 @@
 
 load helper
 load connection
+load readme
 
-CHAINS=(recordio fixcrio filters tcprules rblsmtpd tls-socat tls-ncat)
+CHAINS=(recordio fixcrio filters tcprules rblsmtpd tls-socat tls-ncat tls-tlswrapper)
 MAIL='MAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.org>\r\nQUIT\r\n'
 
 export DNSCACHEIP=127.9.9.9 # no resolver is there
@@ -53,7 +54,7 @@ chain() {
     dir=$(work_dir)
     chmod 711 "$dir"
     start "${3:-chain}" sh "$(example "pipelines/$1.sh" "\
-        s/ \(80\|25\) / $port /; s/LISTEN:443,/LISTEN:$port,/; s/ 443\$/ $port/
+        s/ \(80\|25\|443\) / $port /; s/LISTEN:443,/LISTEN:$port,/; s/ 443\$/ $port/
         s/:8080\>/:$backend/; s/:2525\>/:$backend/
         s|/var/lib/relay/|$dir/rules/|; s|/etc/relay/|$BATS_FILE_TMPDIR/|g
         s/^10\.:/127.0.0.:/; s/^203\.0\.113\.:/127.0.3.:/; s/^198\.51\.100\.66:/127.0.4.66:/
@@ -71,7 +72,7 @@ next_chain() {
 # connect_to CHAIN [FROM [TO]]: as that one wants it.
 connect_to() {
     case $1 in
-    tls-ncat) connect_waiting ask_tls "${@:2}" ;;
+    tls-ncat | tls-tlswrapper) connect_waiting ask_tls "${@:2}" ;;
     tls-*) connect_tls "${@:2}" ;;
     *) connect "${@:2}" ;;
     esac
@@ -127,14 +128,14 @@ ends() {
 
 @test "each chain of pipes names an IPv6 client, and an IPv4 one of both families plainly" {
     local chain
-    for chain in recordio fixcrio filters; do
+    for chain in recordio fixcrio filters tls-tlswrapper; do
         echo "$chain:"
         record
         chain "$chain" "s|^exec tcpserver|exec $TCPSERVER6 -6|; s/ 0\.0\.0\.0 / 0 /"
-        connect ::1 ::1
+        connect_to "$chain" ::1 ::1
         assert_relayed_v1 "PROXY TCP6 ::1 ::1 $from $port"
         record_anew
-        connect
+        connect_to "$chain"
         assert_relayed_v1 "PROXY TCP4 127.0.0.2 127.0.0.1 $from $port"
         next_chain
     done
@@ -268,6 +269,48 @@ change_rules() {
     done
 }
 
+@test "a reset without a word of relay's: tcpserver denies, or cannot read its rules or run relay" {
+    is_cut 127.0.3.1
+    wait_log chain 'tcpserver: deny '
+    says 'end … status 25600' "$(log_file chain)"
+    is_cut 127.0.0.2 's/ -x [^ ]*/&.not/'
+    wait_log chain '.not: file does not exist'
+    grep '^tcpserver: .*unable to read ' "$(log_file chain)"
+    says 'end … status 28416' "$(log_file chain)"
+    install -D -m 755 "$RELAY" "$BATS_TEST_TMPDIR/closed/relay"
+    chmod 700 "$BATS_TEST_TMPDIR/closed"
+    is_cut 127.0.0.2 "s|^    [^ ]*/relay |    $BATS_TEST_TMPDIR/closed/relay |"
+    says 'unable to run …: access denied' "$(log_file chain)"
+    says 'end … status 28416' "$(log_file chain)"
+}
+
+# is_cut FROM [SED-SCRIPT]: such a client of tcprules.sh is.
+is_cut() {
+    [[ ! -e $BATS_TEST_TMPDIR/chain.pid ]] || next_chain
+    chain tcprules "${2:-}"
+    cut_off() { # mostly the request is there already
+        curl -sS -m 30 --noproxy '*' --interface "$1" "http://127.0.0.1:$port/" 2>&1 |
+            grep -F "$(quoted 'Connection reset by peer')"
+    }
+    wait_for cut_off "$1"
+    assert_equal "$(said chain)" ''
+}
+
+@test "tcpserver without -H waits where DNS does not answer" {
+    backend_record "$backend" --say $'HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nhello\n'
+    fetch() { curl -sS -m 3 --noproxy '*' "http://127.0.0.1:$port/"; }
+    chain recordio 's/ -H / /'
+    run fetch
+    assert_failure 28
+    says 'tcpserver: pid' "$(log_file chain)"
+    run ! grep -E "$(quoted 'tcpserver: ok')" "$(log_file chain)"
+    stop chain
+    chain recordio
+    run fetch
+    assert_output hello
+    says 'tcpserver: ok' "$(log_file chain)"
+}
+
 @test "tcprules: tcprulescheck tells what the example's rules say" {
     chain tcprules
     TCPREMOTEIP=127.0.3.7 run tcprulescheck "$BATS_TEST_TMPDIR/rules/rules.cdb"
@@ -358,9 +401,9 @@ over() {
     done
 }
 
-@test "tls-socat, tls-ncat: curl trusts the certificate, and has its answer" {
+@test "tls-socat, tls-ncat, tls-tlswrapper: curl trusts the certificate, and has its answer" {
     local chain
-    for chain in tls-socat tls-ncat; do
+    for chain in tls-socat tls-ncat tls-tlswrapper; do
         backend_record "$backend" --say $'HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nhello\n'
         chain "$chain"
         run curl -sS -m 10 --noproxy '*' --cacert "$BATS_FILE_TMPDIR/cert.pem" --interface 127.0.0.2 \
@@ -372,13 +415,26 @@ over() {
     done
 }
 
-@test "tls-socat: a client that does not speak TLS gets nothing, and relay is not started" {
+@test "tls-socat, tls-tlswrapper: a client that does not speak TLS gets nothing, and relay is not started" {
+    local chain
+    for chain in tls-socat tls-tlswrapper; do
+        record
+        chain "$chain"
+        printf 'GET / HTTP/1.0\r\n\r\n' | ask "$port" "$from" 127.0.0.2 >"$answer" || true
+        wait_for alone chain
+        assert_equal "$(said chain)" ""
+        run ! grep -a "$ANSWER" "$answer"
+        [[ $chain != tls-tlswrapper ]] || wait_log chain 'status 28416'
+        next_chain
+    done
+}
+
+@test "tls-socat: with -2 -s the backend is told of TLS, as the example says" {
     record
-    chain tls-socat
-    printf 'GET / HTTP/1.0\r\n\r\n' | ask "$port" "$from" 127.0.0.2 >"$answer" || true
-    wait_for alone chain
-    assert_equal "$(said chain)" ""
-    run ! grep -a "$ANSWER" "$answer"
+    chain tls-socat 's|/relay -v|/relay -2 -s|'
+    connect_tls
+    assert_equal "$(python3 "$TESTS/header.py" show "$(all_bytes)")" "PROXY INET STREAM 127.0.0.2 127.0.0.1 $from $port
+SSL client=1 verify=1 VERSION=TLSv1.3 CIPHER=TLS_AES_256_GCM_SHA384"
 }
 
 @test "tls-socat: half-closes pass, resets as the example says" {
@@ -399,6 +455,26 @@ late-answer: backend question eof, client eof
 late-words: backend words eof, client greeting open
 client-reset: backend question eof, client -
 backend-reset: backend -, client greeting eof"
+}
+
+@test "tls-tlswrapper: ends and resets are lost as the example says" {
+    chain tls-tlswrapper
+    ends --tls
+    assert_output "\
+late-answer: backend question eof, client eof
+late-words: backend eof, client greeting eof
+client-reset: backend question eof, client -
+backend-reset: backend -, client greeting eof"
+}
+
+@test "tls-tlswrapper: relay is nobody, and after -t a silent connection is over" {
+    record
+    chain tls-tlswrapper 's/ -t 60 / -t 2 /'
+    relay_user() { [[ $(ps -o user= -p "$(pgrep -s "$(pid_of chain)" -x relay)") == nobody ]]; }
+    start client socat -u "OPENSSL:127.0.0.1:$port,verify=0" -
+    wait_for relay_user
+    wait_log client "$ANSWER"
+    wait_for eval '! is_running client'
 }
 
 # overlap: a client whose handshake is under way while another is handed to relay. Prints

@@ -304,7 +304,7 @@ xinetd_example() {
 
 # --- s6 ---
 
-# s6_example: s6-svscan with the services of examples/s6, known as "s6".
+# s6_example [SED-SCRIPT]: s6-svscan with the services of examples/s6, known as "s6".
 s6_example() {
     local dir=$BATS_TEST_TMPDIR/s6
     command -v s6-svscan >/dev/null || skip "s6 is not installed"
@@ -313,7 +313,7 @@ s6_example() {
     cp -r "$ROOT/examples/s6" "$dir"
     sed -i -e "s|/usr/local/bin/relay|$BATS_FILE_TMPDIR/relay|" \
         -e "s/ 80 / $port /; s/:8080/:$backend/; s|/run/relay.sock|$BATS_TEST_TMPDIR/relay.sock|" \
-        -e "s|/var/log/relay|$BATS_TEST_TMPDIR/log-relay|g" "$dir"/*/run "$dir"/*/log/run
+        -e "s|/var/log/relay|$BATS_TEST_TMPDIR/log-relay|g; ${1:-}" "$dir"/*/run "$dir"/*/log/run
     start s6 s6-svscan "$dir"
     wait_listening "$port"
     wait_socket "$BATS_TEST_TMPDIR/relay.sock"
@@ -400,6 +400,16 @@ s6_no_child() {
     wait_for grep 'deny 0:0 count 50/50' "$(s6_log relay-unix)"
 }
 
+@test "s6: the log may have a user of its own, as its run script says" {
+    record
+    s6_example '/^mkdir\|s6-log /s/nobody/daemon/'
+    connect
+    assert_answered
+    assert_equal "$(s6_said relay)" "$(closed_line "127.0.0.2:$from" "127.0.0.1:$port")"
+    assert_equal "$(stat -c %U "$(s6_log relay)") $(ps -o user= -p "$(s6_pid relay/log)")" 'daemon daemon'
+    assert_equal "$(ps -o user= -p "$(s6_pid relay)")" nobody
+}
+
 @test "s6: after s6-svc -d connections go on, and none is new" {
     record
     s6_example
@@ -408,6 +418,35 @@ s6_no_child() {
         ask "$port" "$from" 127.0.0.2 >"$answer"
     assert_relayed_v1 "PROXY TCP4 127.0.0.2 127.0.0.1 $from $port"
     run ! listening "$port"
+}
+
+@test "s6: after s6-svc -r connections go on, and the port is open again" {
+    local before
+    record
+    s6_example
+    before=$(s6_pid relay)
+    answered() { [[ -s $answer ]]; }
+    restarted() { [[ $(s6_pid relay) != "$before" ]] && listening "$port"; }
+    { wait_for answered && s6-svc -r "$BATS_TEST_TMPDIR/s6/relay" && wait_for restarted && printf %s "$QUESTION"; } |
+        ask "$port" "$from" 127.0.0.2 >"$answer"
+    assert_relayed_v1 "PROXY TCP4 127.0.0.2 127.0.0.1 $from $port"
+    record_anew
+    from=$(free_port)
+    connect
+    assert_relayed_v1 "PROXY TCP4 127.0.0.2 127.0.0.1 $from $port"
+}
+
+@test "s6: a run script without exec leaves its tcpserver the port" {
+    local shell
+    record
+    s6_example 's/^exec tcpserver/tcpserver/'
+    shell=$(s6_pid relay)
+    # shellcheck disable=SC2016 # for eval
+    wait_for eval '[[ $(ps -o comm= --ppid '"$shell"') == tcpserver ]]'
+    s6-svc -r "$BATS_TEST_TMPDIR/s6/relay"
+    says 'address already used' "$(s6_log relay)"
+    connect
+    assert_answered
 }
 
 # --- socat ---

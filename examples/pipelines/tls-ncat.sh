@@ -1,7 +1,8 @@
 #!/bin/sh
 # Copyright (c) 2026 The relay authors. SPDX-License-Identifier: ISC
 #
-# TLS before relay, to try something with what is there. To keep it: tls-socat.sh.
+# TLS before relay, to try something with what is there. To keep it: tls-socat.sh,
+# tls-tlswrapper.sh.
 #
 #   client, TLS -> ncat -> relay 127.0.0.1:8080 -> backend
 #

@@ -16,6 +16,7 @@
 # With stunnel: its exec gives relay a connection from 127.0.0.1, and the backend would
 #            take that for the client. But protocol = proxy has stunnel send a PROXY
 #            header, to relay with -a 127.0.0.1 as well as to the backend itself.
+# With relay -2 -s, the backend is told TLS's version and cipher as well.
 #
 #   verify=0      ask the client for no certificate
 #   max-children  connections at once; more of them wait
