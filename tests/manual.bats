@@ -97,6 +97,19 @@ assert_known() {
     assert_output --regexp "^${1//./\\.}( [0-9]+)?\$"
 }
 
+# --- the command line ---
+
+@test "options may follow the backends, but not --, and long ones may be cut short" {
+    run "$RELAY" 127.0.0.1:1 --vers --verb
+    assert_output --regexp '^relay [0-9]'
+    run "$RELAY" 127.0.0.1:1 --ver
+    assert_failure 100
+    run --separate-stderr "$RELAY" 127.0.0.1:1 -- --version
+    assert_failure 100
+    # shellcheck disable=SC2154 # run sets it
+    assert_regex "$stderr" 'no port: .* backend=--version$'
+}
+
 # --- EXAMPLES ---
 
 @test "each of the examples is run here" {
@@ -121,6 +134,12 @@ assert_known() {
     launches '-c 1000'
     assert_known 192.0.2.2
     wait_log launcher ' backend=/run/backend.sock '
+}
+
+@test "the example with a program between" {
+    launches recordio
+    assert_known 192.0.2.2
+    wait_log launcher ' < GET /client HTTP/1.1'
 }
 
 @test "the example for inetd.conf" {
