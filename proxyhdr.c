@@ -13,7 +13,8 @@
 enum {
 	UNIX_LEN = 108,     /* PROXY spec 2.2: of a UNIX address, always */
 	UNIX_PAIR = 216,    /* source and destination */
-	TLV_FIXED = 3       /* type, length */
+	TLV_FIXED = 3,      /* type, length */
+	SSL_FIXED = 5       /* PROXY spec 2.2.6: client, verify */
 };
 
 static const unsigned char v2_signature[12] = {
@@ -419,6 +420,10 @@ static int check_tlvs(const unsigned char *buf, size_t at, size_t len)
 		} else if (tlv.type == PROXYHDR_UNIQUE_ID) {
 			if (tlv.len > PROXYHDR_UNIQUE_ID_MAX)
 				return PROXYHDR_EUNIQUEID;
+		} else if (tlv.type == PROXYHDR_SSL) {
+			/* whoever walks its TLVs begins behind those bytes */
+			if (tlv.len < SSL_FIXED)
+				return PROXYHDR_ETLV;
 		}
 		at += (size_t)n;
 	}
@@ -654,7 +659,7 @@ const char *proxyhdr_strerror(int error)
 	case PROXYHDR_ELENGTH:
 		return "too short for its addresses";
 	case PROXYHDR_ETLV:
-		return "a TLV runs past the header's end";
+		return "a TLV runs past the header's end, or SSL is under 5 bytes";
 	case PROXYHDR_ECRC32C:
 		return "wrong CRC32C";
 	case PROXYHDR_EUNIQUEID:

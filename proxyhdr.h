@@ -34,8 +34,9 @@
  *                    the machine's own, a TLV's value as it is sent.
  * The caller's part  Who may send a header: whoever may can claim any address. How long
  *                    one is waited for. sa_len, on systems that have it: it stays 0.
- * Limits             Of TLVs' values only CRC32C and UNIQUE_ID are checked. Where sun_path
- *                    has less than PROXY's 108 bytes, the rest is left out.
+ * Limits             Of TLVs' values only CRC32C, UNIQUE_ID's length and that SSL has 5
+ *                    bytes are checked. Where sun_path has less than PROXY's 108 bytes,
+ *                    the rest is left out.
  *
  * "PROXY spec" is HAProxy's doc/proxy-protocol.txt of 2026-04-27.
  */
@@ -71,7 +72,23 @@ enum proxyhdr_type {
 	PROXYHDR_NOOP = 0x04,
 	PROXYHDR_UNIQUE_ID = 0x05,
 	PROXYHDR_SSL = 0x20,
+	PROXYHDR_SSL_VERSION = 0x21,  /* this and the next seven: inside PROXYHDR_SSL */
+	PROXYHDR_SSL_CN = 0x22,
+	PROXYHDR_SSL_CIPHER = 0x23,
+	PROXYHDR_SSL_SIG_ALG = 0x24,
+	PROXYHDR_SSL_KEY_ALG = 0x25,
+	PROXYHDR_SSL_GROUP = 0x26,
+	PROXYHDR_SSL_SIG_SCHEME = 0x27,
+	PROXYHDR_SSL_CLIENT_CERT = 0x28,
 	PROXYHDR_NETNS = 0x30
+};
+
+/* Bits of the first byte of PROXYHDR_SSL's value, PROXY spec 2.2.6. Four bytes follow,
+ * all 0 where the client gave a certificate and it was verified. */
+enum proxyhdr_client {
+	PROXYHDR_CLIENT_SSL = 1,        /* it came over TLS */
+	PROXYHDR_CLIENT_CERT_CONN = 2,  /* it gave a certificate, on this connection */
+	PROXYHDR_CLIENT_CERT_SESS = 4   /* or earlier in this TLS session */
 };
 
 enum proxyhdr_error {
@@ -85,7 +102,7 @@ enum proxyhdr_error {
 	PROXYHDR_EFAMILY = -8,     /* v2: unassigned address family */
 	PROXYHDR_ETRANSPORT = -9,  /* v2: unassigned transport */
 	PROXYHDR_ELENGTH = -10,    /* v2: too short for its addresses */
-	PROXYHDR_ETLV = -11,       /* v2: a TLV ends beyond the header */
+	PROXYHDR_ETLV = -11,       /* v2: a TLV ends beyond the header, or SSL is under 5 bytes */
 	PROXYHDR_ECRC32C = -12,    /* v2: checksum wrong, malformed or doubled */
 	PROXYHDR_EUNIQUEID = -13,  /* v2: unique id longer than 128 bytes */
 	PROXYHDR_ESPACE = -14,     /* building: does not fit */
@@ -125,7 +142,7 @@ struct proxyhdr_tlv {
  * needed to tell; or why it is none, as soon as that shows: addresses and TLVs
  * are looked at when all of the header is there. Fills *hdr only where a length
  * is returned. Takes any length up to PROXYHDR_MAX and checks every TLV's
- * length, CRC32C and UNIQUE_ID. PROXY spec 2.1, 2.2.
+ * length, CRC32C, UNIQUE_ID and SSL's first 5 bytes. PROXY spec 2.1, 2.2.
  *
  * Where the command is LOCAL, or family or transport is UNSPEC, addresses are
  * skipped. Nothing says where TLVs begin in a block of no family: it is given as
@@ -135,8 +152,9 @@ int proxyhdr_parse(struct proxyhdr *hdr, const void *buf, size_t len);
 
 /* Reads the TLV at the start of tlvs[0..len). Returns its length, type and
  * length bytes counted; 0 if len is 0; PROXYHDR_ETLV if it does not fit.
- * For hdr->tlvs, and for the TLVs inside PROXYHDR_SSL, which begin at byte 5
- * of its value. PROXY spec 2.2. */
+ * For hdr->tlvs, where that error cannot come; and for the TLVs inside PROXYHDR_SSL, from
+ * tlv.value + 5, tlv.len - 5 bytes in all: proxyhdr_parse has seen to the 5, not
+ * to what is in them, where the error can. PROXY spec 2.2. */
 int proxyhdr_next_tlv(struct proxyhdr_tlv *tlv, const void *tlvs, size_t len);
 
 /* Writes the header *hdr to buf[0..size). Returns its length,

@@ -157,6 +157,10 @@ lean_object() {
     group tlv-ssl
 }
 
+@test "an SSL TLV has 5 bytes at least, and the TLVs within end where it does" {
+    group tlv-ssl-short
+}
+
 @test "a CRC32C is right, of four bytes, and there only once" {
     group crc32c
 }

@@ -804,6 +804,8 @@ static_assert(PROXYHDR_UNIQUE_ID_MAX == 128, "PROXY spec 2.2.5");
 static_assert(PROXYHDR_ALPN == 0x01 && PROXYHDR_AUTHORITY == 0x02 && PROXYHDR_CRC32C == 0x03 &&
               PROXYHDR_NOOP == 0x04 && PROXYHDR_UNIQUE_ID == 0x05 && PROXYHDR_SSL == 0x20 &&
               PROXYHDR_NETNS == 0x30, "PROXY spec 2.2");
+static_assert(PROXYHDR_CLIENT_SSL == 0x01 && PROXYHDR_CLIENT_CERT_CONN == 0x02 &&
+              PROXYHDR_CLIENT_CERT_SESS == 0x04, "PROXY spec 2.2.6");
 
 static void test_first_bytes(void)
 {
@@ -1234,10 +1236,12 @@ static void test_tlv_ssl(void)
 		{ 0, 0, "", 0 }
 	};
 	static const struct found inner[] = {
-		FOUND(0x21, "TLSv1.3"), FOUND(0x22, "example.com"),
-		FOUND(0x23, "ECDHE-RSA-AES128-GCM-SHA256"), FOUND(0x24, "RSA-SHA256"),
-		FOUND(0x25, "RSA2048"), FOUND(0x26, "secp256r1"),
-		FOUND(0x27, "rsa_pss_rsae_sha256"), FOUND(0x28, "\x30\x03\x02\x01\x05"),
+		FOUND(PROXYHDR_SSL_VERSION, "TLSv1.3"), FOUND(PROXYHDR_SSL_CN, "example.com"),
+		FOUND(PROXYHDR_SSL_CIPHER, "ECDHE-RSA-AES128-GCM-SHA256"),
+		FOUND(PROXYHDR_SSL_SIG_ALG, "RSA-SHA256"),
+		FOUND(PROXYHDR_SSL_KEY_ALG, "RSA2048"), FOUND(PROXYHDR_SSL_GROUP, "secp256r1"),
+		FOUND(PROXYHDR_SSL_SIG_SCHEME, "rsa_pss_rsae_sha256"),
+		FOUND(PROXYHDR_SSL_CLIENT_CERT, "\x30\x03\x02\x01\x05"),
 		{ 0, 0, "", 0 }
 	};
 	unsigned char *block = exactly(good.bytes, good.len);
@@ -1252,6 +1256,40 @@ static void test_tlv_ssl(void)
 		/* Cut short, they do not run on into what is behind. */
 		CHECK("cut", PROXYHDR_ETLV, proxyhdr_next_tlv(&ssl, ssl.value + 5, 9));
 	}
+	free(block);
+}
+
+/* Its bits and verify are there, or a walk of what is behind them would begin outside. */
+static void test_tlv_ssl_short(void)
+{
+	static const struct good good[] = {
+		{ BYTES(TCP4("\x00\x14") "\x20\x00\x05" "\x01" "\0\0\0\1"), IS_TCP4(28) },
+		/* what is inside runs past its end, into the next: for who walks it */
+		{ BYTES(TCP4("\x00\x1a") "\x20\x00\x08" "\x01" "\0\0\0\1" "\x21\x00\x01"
+		        "\x04\x00\x00"), IS_TCP4(28) },
+		/* of other types it may be short */
+		{ BYTES(TCP4("\x00\x0f") "\x21\x00\x00"), IS_TCP4(28) },
+		{ BYTES(TCP4("\x00\x10") "\xe0\x00\x01" "x"), IS_TCP4(28) },
+	};
+	static const struct bad bad[] = {
+		{ BYTES(TCP4("\x00\x0f") "\x20\x00\x00"), PROXYHDR_ETLV, 0 },
+		{ BYTES(TCP4("\x00\x10") "\x20\x00\x01" "\x01"), PROXYHDR_ETLV, 0 },
+		{ BYTES(TCP4("\x00\x13") "\x20\x00\x04" "\x01" "\0\0\0"), PROXYHDR_ETLV, 0 },
+		{ BYTES(TCP4("\x00\x1a") "\x20\x00\x05" "\x01" "\0\0\0\1" "\x20\x00\x03" "\x01" "\0\0"),
+		  PROXYHDR_ETLV, 0 },
+		{ BYTES(SIGNATURE "\x21\x00\x00\x03" "\x20\x00\x00"), PROXYHDR_ETLV, 0 },
+		{ BYTES(SIGNATURE "\x20\x00\x00\x07" "\x20\x00\x04" "\0\0\0\0"), PROXYHDR_ETLV, 0 },
+	};
+	unsigned char *block = exactly(good[1].bytes, good[1].len);
+	struct proxyhdr_tlv ssl = { 0, NULL, 0 }, inner;
+	struct proxyhdr hdr;
+
+	expect_all_good(good, COUNT(good));
+	expect_all_bad(bad, COUNT(bad));
+	if (CHECK("length", good[1].len, proxyhdr_parse(&hdr, block, good[1].len)) &&
+	    CHECK("ssl", 11, proxyhdr_next_tlv(&ssl, hdr.tlvs, hdr.tlvs_len)))
+		CHECK("past its end", PROXYHDR_ETLV,
+		      proxyhdr_next_tlv(&inner, ssl.value + 5, ssl.len - 5));
 	free(block);
 }
 
@@ -2238,6 +2276,7 @@ static const struct group {
 	{ "tlv-walk", test_tlv_walk },
 	{ "tlv-long", test_tlv_long },
 	{ "tlv-ssl", test_tlv_ssl },
+	{ "tlv-ssl-short", test_tlv_ssl_short },
 	{ "crc32c", test_crc32c },
 	{ "crc32c-bits", test_crc32c_bits },
 	{ "crc32c-places", test_crc32c_places },

@@ -97,7 +97,7 @@ static int walks(const unsigned char *p, size_t len)
 	return at == len;
 }
 
-/* PROXY spec 2.2.3, 2.2.5: of a header whose TLVs walk. */
+/* PROXY spec 2.2.3, 2.2.5, 2.2.6: of a header whose TLVs walk. */
 static int tlvs_are_right(const unsigned char *p, size_t at, size_t len)
 {
 	int sums = 0;
@@ -105,7 +105,7 @@ static int tlvs_are_right(const unsigned char *p, size_t at, size_t len)
 	for (; at < len; at += 3 + get16be(p + at + 1)) {
 		unsigned size = get16be(p + at + 1);
 
-		if (p[at] == 0x05 && size > 128)
+		if ((p[at] == 0x05 && size > 128) || (p[at] == 0x20 && size < 5))
 			return 0;
 		if (p[at] == 0x03) {
 			uint32_t sum = sum_by_bytes(p, len, at + 3);
@@ -241,6 +241,23 @@ static void check_beginnings(const uint8_t *data, size_t size, const struct prox
 	free(block);
 }
 
+/* The TLVs inside an SSL TLV: from its byte 5 there is nothing to fear, whatever is there. */
+static void check_inside(const struct proxyhdr_tlv *ssl)
+{
+	const unsigned char *p = ssl->value + 5;
+	size_t left = ssl->len - 5;
+	struct proxyhdr_tlv tlv;
+	int step;
+
+	CHECK(ssl->len >= 5);
+	while ((step = proxyhdr_next_tlv(&tlv, p, left)) > 0) {
+		CHECK(tlv.value == p + 3 && tlv.len + 3 == (size_t)step && (size_t)step <= left);
+		p += step;
+		left -= (size_t)step;
+	}
+	CHECK(step == (walks(p, left) ? 0 : PROXYHDR_ETLV));
+}
+
 /* Appends the TLVs to the header at buf, the checksum last and computed anew. */
 static int add_tlvs(unsigned char *buf, int n, const struct proxyhdr *hdr, int *reordered)
 {
@@ -256,6 +273,8 @@ static int add_tlvs(unsigned char *buf, int n, const struct proxyhdr *hdr, int *
 		p += step;
 		len -= (size_t)step;
 		*reordered |= sum;
+		if (tlv.type == PROXYHDR_SSL)
+			check_inside(&tlv);
 		if (tlv.type == PROXYHDR_CRC32C)
 			sum = 1;
 		else
