@@ -1,6 +1,6 @@
 /* proxyhdr: build and parse PROXY protocol headers. See proxyhdr.h.
  *
- * Copyright (c) 2026 The relay authors. SPDX-License-Identifier: ISC
+ * Copyright (c) 2026 The relay authors. SPDX-License-Identifier: ISC, in full at the end
  *
  * Addresses are read and written here, not by inet_pton and inet_ntop: what is
  * accepted must not depend on the C library, and musl's inet_ntop is a printf.
@@ -667,8 +667,23 @@ const char *proxyhdr_strerror(int error)
 	case PROXYHDR_ESPACE:
 		return "header does not fit";
 	case PROXYHDR_EARGUMENT:
-		return "these addresses make no header";
+		return "these arguments make no header";
 	default:
 		return error < 0 ? "unknown error" : "no error";
 	}
 }
+
+/* ISC License
+ *
+ * Permission to use, copy, modify, and/or distribute this software for any
+ * purpose with or without fee is hereby granted, provided that the above
+ * copyright notice and this permission notice appear in all copies.
+ *
+ * THE SOFTWARE IS PROVIDED "AS IS" AND THE AUTHOR DISCLAIMS ALL WARRANTIES
+ * WITH REGARD TO THIS SOFTWARE INCLUDING ALL IMPLIED WARRANTIES OF
+ * MERCHANTABILITY AND FITNESS. IN NO EVENT SHALL THE AUTHOR BE LIABLE FOR
+ * ANY SPECIAL, DIRECT, INDIRECT, OR CONSEQUENTIAL DAMAGES OR ANY DAMAGES
+ * WHATSOEVER RESULTING FROM LOSS OF USE, DATA OR PROFITS, WHETHER IN AN
+ * ACTION OF CONTRACT, NEGLIGENCE OR OTHER TORTIOUS ACTION, ARISING OUT OF
+ * OR IN CONNECTION WITH THE USE OR PERFORMANCE OF THIS SOFTWARE.
+ */

@@ -1,44 +1,68 @@
 /* proxyhdr: build and parse PROXY protocol headers, versions 1 and 2.
  *
- * Copyright (c) 2026 The relay authors. SPDX-License-Identifier: ISC
+ * Copyright (c) 2026 The relay authors. SPDX-License-Identifier: ISC, in full at the end
  *
  * Two files to drop into any C or C++ program: compile proxyhdr.c with the rest. A server
- * behind a proxy learns with them who its client is. The header comes before all else
- * (examples/receiver.c is a whole server):
+ * behind a proxy learns with them who its client is. The header comes before all else.
+ * Whenever there is something to read, on a socket that blocks or not, buf and *len kept
+ * with the connection, *len 0 at first (examples/receiver.c is a whole server):
  *
  *	static int read_header(int fd, struct proxyhdr *hdr, unsigned char *buf, size_t *len)
  *	{
- *		int n;
+ *		ssize_t got = read(fd, buf + *len, PROXYHDR_MAX - *len);
  *
- *		for (*len = 0; (n = proxyhdr_parse(hdr, buf, *len)) == 0; ) {
- *			ssize_t got = read(fd, buf + *len, PROXYHDR_MAX - *len);
+ *		if (got < 0 && (errno == EAGAIN || errno == EINTR))
+ *			return 0;
+ *		if (got <= 0)
+ *			return PROXYHDR_ENOTPROXY;      // it ended before its header did
+ *		*len += (size_t)got;
+ *		return proxyhdr_parse(hdr, buf, *len);
+ *	}       // 0: wait, and call it again; n > 0: what is in buf[n..*len) is the client's
  *
- *			if (got <= 0)
- *				return PROXYHDR_ENOTPROXY;
- *			*len += (size_t)got;
- *		}
- *		return n;       // what is in buf[n..*len) is the client's
+ * A buffer smaller than PROXYHDR_MAX will do (PROXYHDR_BUILD_MAX for any header without
+ * TLVs): once it is full, that read is of 0 bytes, and the client is refused.
+ *
+ * A proxy sends its header in one write, before anything else and without waiting for the
+ * client's first byte:
+ *
+ *	static int write_header(int client, unsigned char *buf, size_t size, const char *name)
+ *	{
+ *		struct proxyhdr hdr;
+ *		socklen_t src = sizeof hdr.src, dst = sizeof hdr.dst;
+ *
+ *		memset(&hdr, 0, sizeof hdr);
+ *		hdr.version = 2;
+ *		hdr.command = PROXYHDR_PROXY;           // 0 is LOCAL: no addresses are sent
+ *		hdr.transport = PROXYHDR_STREAM;
+ *		if (getpeername(client, &hdr.src.sa, &src) < 0 ||
+ *		    getsockname(client, &hdr.dst.sa, &dst) < 0 ||
+ *		    proxyhdr_build(buf, size, &hdr) < 0 ||
+ *		    proxyhdr_add_tlv(buf, size, PROXYHDR_AUTHORITY, name, strlen(name)) < 0)
+ *			return -1;
+ *		return proxyhdr_add_crc32c(buf, size);  // the length, or what is wrong
  *	}
- *
- * A proxy fills a struct proxyhdr, src with getpeername(2) and dst with getsockname(2);
- * proxyhdr_build makes it bytes, proxyhdr_add_tlv adds to them; and they are sent in one
- * write, before anything else and without waiting for the client's first byte.
  *
  * One rule for every return value: a length in bytes (> 0); 0 where there is
  * not enough yet; a negative enum proxyhdr_error where something is wrong.
  *
  * Threads, signals   Pure functions: no I/O, no globals. Any of them, anywhere.
  * Memory             No allocation, under 1 KiB of stack. TLVs are given where they are,
- *                    in the caller's buffer, for as long as it is left alone.
+ *                    in the caller's buffer: copy them before it moves or is used again.
  * Byte order         Addresses and ports as socket calls have them, all other numbers
  *                    the machine's own, a TLV's value as it is sent.
  * The caller's part  Who may send a header: whoever may can claim any address. How long
- *                    one is waited for. sa_len, on systems that have it: it stays 0.
+ *                    one is waited for. Escaping what is logged: names and paths are any
+ *                    bytes. sa_len, on systems that have it: it stays 0. An IPv6 socket
+ *                    has IPv4 peers as ::ffff:a.b.c.d: make them AF_INET before comparing
+ *                    them, and both before building if the receiver should see IPv4.
  * Limits             Of TLVs' values only CRC32C, UNIQUE_ID's length and that SSL has 5
  *                    bytes are checked. Where sun_path has less than PROXY's 108 bytes,
  *                    the rest is left out.
+ * Which copy         In relay's repository, "git log --find-object=$(git hash-object FILE)"
+ *                    names the commit that brought it, and one that replaced it.
  *
- * "PROXY spec" is HAProxy's doc/proxy-protocol.txt of 2026-04-27.
+ * "PROXY spec" is https://github.com/haproxy/haproxy/blob/master/doc/proxy-protocol.txt
+ * of 2026-04-27.
  */
 #ifndef PROXYHDR_H
 #define PROXYHDR_H
@@ -106,11 +130,12 @@ enum proxyhdr_error {
 	PROXYHDR_ECRC32C = -12,    /* v2: checksum wrong, malformed or doubled */
 	PROXYHDR_EUNIQUEID = -13,  /* v2: unique id longer than 128 bytes */
 	PROXYHDR_ESPACE = -14,     /* building: does not fit */
-	PROXYHDR_EARGUMENT = -15   /* building: addresses that do not go together */
+	PROXYHDR_EARGUMENT = -15   /* building: arguments that make no header */
 };
 
 /* An address as getpeername(2) gives it: network byte order. Of a UNIX socket
- * all of sun_path counts, padded with NUL: set the union to zero first. */
+ * all of sun_path counts, padded with NUL: set the union to zero first. A path of
+ * 108 bytes has no NUL behind it, an abstract name has one before it. */
 union proxyhdr_addr {
 	struct sockaddr sa;
 	struct sockaddr_in in;
@@ -126,7 +151,8 @@ struct proxyhdr {
 	 * transport UNSPEC, for LOCAL, UNKNOWN and UNSPEC: the receiver uses the
 	 * addresses of the connection itself. */
 	union proxyhdr_addr src, dst;
-	/* v2: the TLVs, in the buffer that was parsed; for proxyhdr_next_tlv. */
+	/* v2: the TLVs, in the buffer that was parsed, CRC32C and NOOP too; for
+	 * proxyhdr_next_tlv. */
 	const unsigned char *tlvs;
 	size_t tlvs_len;
 };
@@ -168,7 +194,7 @@ int proxyhdr_build(void *buf, size_t size, const struct proxyhdr *hdr);
 /* Appends a TLV to the v2 header at buf, of size bytes in all. Returns the
  * header's new length; PROXYHDR_ESPACE if that is over size or PROXYHDR_MAX;
  * PROXYHDR_EARGUMENT if there is no v2 header or type is over 255. After an
- * error the header is as it was. PROXY spec 2.2. */
+ * error the header is as it was. Values are not checked. PROXY spec 2.2. */
 int proxyhdr_add_tlv(void *buf, size_t size, unsigned type,
                      const void *value, size_t len);
 
@@ -183,3 +209,18 @@ const char *proxyhdr_strerror(int error);
 }
 #endif
 #endif
+
+/* ISC License
+ *
+ * Permission to use, copy, modify, and/or distribute this software for any
+ * purpose with or without fee is hereby granted, provided that the above
+ * copyright notice and this permission notice appear in all copies.
+ *
+ * THE SOFTWARE IS PROVIDED "AS IS" AND THE AUTHOR DISCLAIMS ALL WARRANTIES
+ * WITH REGARD TO THIS SOFTWARE INCLUDING ALL IMPLIED WARRANTIES OF
+ * MERCHANTABILITY AND FITNESS. IN NO EVENT SHALL THE AUTHOR BE LIABLE FOR
+ * ANY SPECIAL, DIRECT, INDIRECT, OR CONSEQUENTIAL DAMAGES OR ANY DAMAGES
+ * WHATSOEVER RESULTING FROM LOSS OF USE, DATA OR PROFITS, WHETHER IN AN
+ * ACTION OF CONTRACT, NEGLIGENCE OR OTHER TORTIOUS ACTION, ARISING OUT OF
+ * OR IN CONNECTION WITH THE USE OR PERFORMANCE OF THIS SOFTWARE.
+ */

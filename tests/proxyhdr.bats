@@ -310,16 +310,157 @@ END
     done
 }
 
-@test "the loop in proxyhdr.h's comment is C and C++" {
-    cd "$BATS_TEST_TMPDIR"
+# example_program: $program, what proxyhdr.h's comment has, called over TCP on loopback:
+# what a proxy writes is read from a socket that does not block, and from one that does.
+example_program() {
+    program=$BATS_TEST_TMPDIR/program.c
     {
-        printf '#include "proxyhdr.h"\n#include <unistd.h>\n'
+        cat <<'END'
+#include "proxyhdr.h"
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+END
         sed -n 's/^ \*\t//p' "$ROOT/proxyhdr.h"
-        echo 'int (*use)(int, struct proxyhdr *, unsigned char *, size_t *) = read_header;'
-    } >loop.c
-    grep 'while\|for' loop.c
-    gcc -std=c11 "${warnings[@]}" -I "$ROOT" -c loop.c
-    g++ -Wall -Wextra -Wpedantic -Werror -I "$ROOT" -x c++ -c loop.c
+        cat <<'END'
+
+static int client, server;
+
+/* A connection, but for its buffer. */
+static void connection(int flags)
+{
+	union proxyhdr_addr door_addr;
+	socklen_t size = sizeof door_addr;
+	int door = socket(AF_INET, SOCK_STREAM, 0);
+
+	assert(listen(door, 1) == 0 && getsockname(door, &door_addr.sa, &size) == 0);
+	client = socket(AF_INET, SOCK_STREAM, 0);
+	assert(connect(client, &door_addr.sa, size) == 0);
+	server = accept(door, NULL, NULL);
+	assert(server >= 0 && fcntl(server, F_SETFL, flags) == 0);
+	close(door);
+}
+
+static void send_bytes(const unsigned char *from, size_t n)
+{
+	assert(send(client, from, n, MSG_NOSIGNAL) == (ssize_t)n);
+}
+
+/* What was sent has arrived, or the end has. */
+static void wait_for_bytes(void)
+{
+	char byte;
+
+	fcntl(server, F_SETFL, 0);
+	assert(recv(server, &byte, 1, MSG_PEEK) >= 0);
+	fcntl(server, F_SETFL, O_NONBLOCK);
+}
+
+int main(void)
+{
+	static unsigned char buf[PROXYHDR_MAX];
+	unsigned char made[PROXYHDR_BUILD_MAX];
+	struct proxyhdr hdr;
+	struct proxyhdr_tlv tlv;
+	union proxyhdr_addr src, dst;
+	socklen_t src_size = sizeof src, dst_size = sizeof dst;
+	size_t len = 0;
+	int n;
+
+	connection(O_NONBLOCK);
+	n = write_header(server, made, sizeof made, "example.com");
+	assert(n == 16 + 12 + 3 + 11 + 3 + 4);
+	assert(read_header(server, &hdr, buf, &len) == 0 && len == 0);  /* EAGAIN */
+	send_bytes(made, 20);
+	wait_for_bytes();
+	assert(read_header(server, &hdr, buf, &len) == 0 && len == 20);
+	assert(read_header(server, &hdr, buf, &len) == 0 && len == 20);
+	send_bytes(made + 20, (size_t)n - 20);
+	wait_for_bytes();
+	assert(read_header(server, &hdr, buf, &len) == n && len == (size_t)n);
+	assert(hdr.version == 2 && hdr.command == PROXYHDR_PROXY && hdr.transport == PROXYHDR_STREAM);
+	memset(&src, 0, sizeof src);
+	memset(&dst, 0, sizeof dst);
+	assert(getpeername(server, &src.sa, &src_size) == 0 && getsockname(server, &dst.sa, &dst_size) == 0);
+	assert(memcmp(&hdr.src.in, &src.in, sizeof src.in) == 0 && memcmp(&hdr.dst.in, &dst.in, sizeof dst.in) == 0);
+	assert(proxyhdr_next_tlv(&tlv, hdr.tlvs, hdr.tlvs_len) == 14 && tlv.type == PROXYHDR_AUTHORITY);
+	assert(memcmp(tlv.value, "example.com", 11) == 0);
+	assert(proxyhdr_next_tlv(&tlv, hdr.tlvs + 14, hdr.tlvs_len - 14) == 7 && tlv.type == PROXYHDR_CRC32C);
+	close(client);
+	close(server);
+
+	for (n = 0; n < 2; n++) {       /* the end comes before the header's */
+		connection(n == 0 ? O_NONBLOCK : 0);
+		len = 0;
+		send_bytes(made, 20);
+		wait_for_bytes();
+		assert(read_header(server, &hdr, buf, &len) == 0);
+		close(client);
+		wait_for_bytes();
+		assert(read_header(server, &hdr, buf, &len) < 0);
+		close(server);
+	}
+
+	connection(0);
+	send_bytes((const unsigned char *)"PROXY UNKNOWN\r\nand more", 23);
+	len = 0;
+	while ((n = read_header(server, &hdr, buf, &len)) == 0)
+		;
+	assert(n == 15 && len == 23 && memcmp(buf + n, "and more", 8) == 0);
+	assert(write_header(-1, made, sizeof made, "") < 0 && write_header(server, made, 20, "") < 0);
+	return 0;
+}
+END
+    } >"$program"
+}
+
+@test "the examples in proxyhdr.h's comment do what it says, on sockets that block and not, in C and in C++" {
+    local program
+    example_program
+    grep read_header "$program"
+    gcc -std=c11 -D_POSIX_C_SOURCE=200809L -g -fsanitize=address,undefined -fno-sanitize-recover=all \
+        "${warnings[@]}" -I "$ROOT" -o "$BATS_TEST_TMPDIR/c" "$program" "$ROOT/proxyhdr.c"
+    "$BATS_TEST_TMPDIR/c"
+    object gcc
+    g++ -Wall -Wextra -Wpedantic -Werror -I "$ROOT" -o "$BATS_TEST_TMPDIR/cxx" \
+        -x c++ "$program" -x none "$BATS_TEST_TMPDIR/gcc.o"
+    "$BATS_TEST_TMPDIR/cxx"
+}
+
+@test "proxyhdr.c and proxyhdr.h carry their licence" {
+    local file
+    for file in proxyhdr.c proxyhdr.h; do
+        assert_equal "$(sed -n '/^\/\* ISC License/,$ { s/^ \*\/$//; s/^\/\* //; s/^ \* \{0,1\}//; p }' "$ROOT/$file")" \
+            "$(grep -v Copyright "$ROOT/LICENSE" | cat -s)"
+        grep -F "$(grep Copyright "$ROOT/LICENSE")" "$ROOT/$file"
+    done
+}
+
+@test "README.md has proxyhdr's lines and bytes as they are" {
+    local lines size
+    lines="$(wc -l <"$ROOT/proxyhdr.c") + $(wc -l <"$ROOT/proxyhdr.h")"
+    grep -F "| lines of .c and .h | $lines |" "$ROOT/README.md"
+    [[ $(uname -m) == x86_64 ]] || skip "the size is that on x86-64"
+    object gcc
+    size=$(size "$BATS_TEST_TMPDIR/gcc.o" | awk 'NR == 2 { printf "%.1f kB", $4 / 1000 }')
+    grep -F "| object code, gcc -O2 | $size |" "$ROOT/README.md"
+}
+
+@test "git tells which copy of proxyhdr.c one has, as proxyhdr.h says" {
+    local tree=$BATS_TEST_TMPDIR/tree file command
+    git clone -q "$ROOT" "$tree"
+    cd "$tree"
+    for file in proxyhdr.c proxyhdr.h; do
+        command=$(sed -n 's/.*"\(git log .*\)".*/\1/p' "$ROOT/proxyhdr.h")
+        run -0 sh -c "${command//FILE/$file}"
+        assert_regex "$output" '^commit [0-9a-f]{40}'
+        # the last one brought it
+        assert_equal "$(git rev-parse "$(sed -n 's/^commit //p' <<<"$output" | tail -n 1):$file")" \
+            "$(git rev-parse "HEAD:$file")"
+    done
 }
 
 # --- a server made of them: examples/receiver.c ---
