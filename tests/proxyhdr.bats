@@ -469,7 +469,7 @@ END
 receives() {
     connection
     front=$(free_port)
-    cc -std=c11 -D_POSIX_C_SOURCE=200809L -g -fsanitize=address,undefined -fno-sanitize-recover=all \
+    cc -std=c11 -g -fsanitize=address,undefined -fno-sanitize-recover=all \
         "${warnings[@]}" -I "$ROOT" -o "$BATS_TEST_TMPDIR/receiver" "$ROOT/examples/receiver.c" "$ROOT/proxyhdr.c"
     start receiver "$BATS_TEST_TMPDIR/receiver" "$port"
     wait_listening "$port"
@@ -490,10 +490,10 @@ learnt() {
     wait_for grep -Ex -e "$1" "$(log_file receiver)"
 }
 
-@test "the receiver compiles as POSIX has it, with gcc, clang and musl-gcc, without a warning" {
+@test "the receiver compiles as C11, with gcc, clang and musl-gcc, without a warning" {
     local compiler
     for compiler in gcc clang musl-gcc; do
-        "$compiler" -std=c11 -D_POSIX_C_SOURCE=200809L "${warnings[@]}" -I "$ROOT" \
+        "$compiler" -std=c11 "${warnings[@]}" -I "$ROOT" \
             -o "$BATS_TEST_TMPDIR/receiver" "$ROOT/examples/receiver.c" "$ROOT/proxyhdr.c"
     done
 }
@@ -581,16 +581,49 @@ PYTHON
 @test "the receiver refuses what is no header, or not all of one" {
     local sent
     receives
-    printf 'GET / HTTP/1.0\r\n\r\n' | ask "$port" >"$answer" || true # reset
+    printf 'GET / HTTP/1.0\r\n\r\n' | ask "$port" "$from" 127.0.0.2 >"$answer" || true # reset
     assert_nothing_sent
-    learnt 'refused: not a PROXY header'
+    learnt "refused client=127\.0\.0\.2 port=$from: not a PROXY header"
     printf 'PROXY TCP4 1.2.3.4 5.6.7.8 1 65536\r\n' | ask "$port" >"$answer" || true
     assert_nothing_sent
-    learnt 'refused: malformed port'
+    learnt 'refused client=127\.0\.0\.1 port=[0-9]+: malformed port'
     printf 'PROXY TCP4 1.2.3.4 5.6.7.8' | ask "$port" >"$answer" || true
     assert_nothing_sent
     sent=$(grep -c '' "$(log_file receiver)")
     assert_equal "$sent" 2
+}
+
+# unix_header PATH-IN-HEX: of a client there.
+unix_header() {
+    unhex "$(printf '0d0a0d0a000d0a515549540a213100d8%-216s%0216d' "$1" 0 | tr ' ' 0)"
+}
+
+@test "the receiver shows a UNIX client's path, without what could break a line" {
+    local long
+    receives
+    unix_header "$(hex_text /run/client.sock)" | ask "$port" >"$answer"
+    assert_equal "$(cat "$answer")" 'hello /run/client.sock'
+    learnt 'client=/run/client\.sock port=\? payload=0'
+    long=$(printf '%0108d' 7)
+    unix_header "$(hex_text "$long")" | ask "$port" >"$answer"
+    assert_equal "$(cat "$answer")" "hello $long"
+    unix_header "00$(hex_text abstract)0aff20$(hex_text x)" | ask "$port" >"$answer"
+    assert_equal "$(cat "$answer")" 'hello ?abstract???x'
+    unix_header '' | ask "$port" >"$answer"
+    assert_equal "$(cat "$answer")" 'hello '
+}
+
+@test "the receiver waits where it has no descriptor left, says so, and goes on" {
+    receives
+    prlimit --pid "$(pid_of receiver)" --nofile=3:64
+    # The kernel takes the descriptor before it waits: the first client still has one.
+    printf 'PROXY UNKNOWN\r\n' | ask "$port" >"$answer"
+    assert_equal "$(cat "$answer")" 'hello 127.0.0.1'
+    printf 'PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n' | ask "$port" >"$answer" &
+    learnt 'receiver: Too many open files'
+    prlimit --pid "$(pid_of receiver)" --nofile=64:64
+    wait $!
+    assert_equal "$(cat "$answer")" 'hello 1.2.3.4'
 }
 
 @test "the receiver ends clients that say nothing, or a little for ever, and serves others meanwhile" {
