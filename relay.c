@@ -489,8 +489,6 @@ static void report(enum ending ending)
 __attribute__((noreturn))
 static void client_left(enum ending ending)
 {
-	if (ending == DONE)
-		set_lingers(&conn.ends[CLIENT], false);
 	report(ending);
 	_exit(0);
 }
@@ -1667,10 +1665,6 @@ static void ask_header(const struct end *client, struct direction *d)
 
 /* ---- what the backend is told ---- */
 
-/* PROXY spec 2.2.6: bits of PP2_TYPE_SSL's first byte, and its sub-types. */
-enum { CLIENT_SSL = 0x01, CLIENT_CERT_CONN = 0x02, CLIENT_CERT_SESS = 0x04 };
-enum { SSL_VERSION = 0x21, SSL_CN = 0x22, SSL_CIPHER = 0x23 };
-
 enum { VARIABLE_MAX = 255 };    /* bytes of what TLS launchers tell */
 
 /* A variable of the environment, NULL if it is not set or empty. */
@@ -1777,13 +1771,15 @@ static void add_ssl(void)
 		return;
 	/* verify: 0 says that there is a certificate, and that it was verified */
 	memset(tlv, 0, 5);
-	tlv[0] = c != NULL ? CLIENT_SSL | CLIENT_CERT_CONN | CLIENT_CERT_SESS : CLIENT_SSL;
+	tlv[0] = PROXYHDR_CLIENT_SSL;
+	if (c != NULL)
+		tlv[0] |= PROXYHDR_CLIENT_CERT_CONN | PROXYHDR_CLIENT_CERT_SESS;
 	tlv[4] = c == NULL || !c->verified || (verify != NULL && strcmp(verify, "SUCCESS") != 0);
-	add_sub_tlv(&p, SSL_VERSION, version);
+	add_sub_tlv(&p, PROXYHDR_SSL_VERSION, version);
 	if (c != NULL && c->what != NO_NAME)
-		add_sub_tlv(&p, SSL_CN, c->what == NAME ? value :
+		add_sub_tlv(&p, PROXYHDR_SSL_CN, c->what == NAME ? value :
 		            common_name(value, c->what == QUOTED_SUBJECT));
-	add_sub_tlv(&p, SSL_CIPHER, either("SSL_CIPHER", "SOCAT_OPENSSL_CIPHER"));
+	add_sub_tlv(&p, PROXYHDR_SSL_CIPHER, either("SSL_CIPHER", "SOCAT_OPENSSL_CIPHER"));
 	add_own(PROXYHDR_SSL, tlv, (size_t)(p - tlv));
 }
 
