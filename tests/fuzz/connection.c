@@ -180,6 +180,16 @@ static struct sockaddr_in loopback(void)
 	return a;
 }
 
+/* poll(2), which libFuzzer's alarm ends before its time. */
+static int wait_for_any(struct pollfd *p, nfds_t count, int ms)
+{
+	int n;
+
+	while ((n = poll(p, count, ms)) < 0 && errno == EINTR)
+		;
+	return n;
+}
+
 /* Both ends of a TCP connection; the second one is relay's. */
 static void tcp_pair(int pair[2], bool small)
 {
@@ -190,7 +200,7 @@ static void tcp_pair(int pair[2], bool small)
 	CHECK(pair[0] >= 0);
 	make_small(pair[0], small);
 	CHECK(connect(pair[0], (struct sockaddr *)&a, sizeof a) == 0);
-	CHECK(poll(&p, 1, PATIENCE) == 1);
+	CHECK(wait_for_any(&p, 1, PATIENCE) == 1);
 	pair[1] = accept(door, NULL, NULL);
 	CHECK(pair[1] >= 0);
 	make_small(pair[1], small);
@@ -514,7 +524,7 @@ static bool wait_for_fd(int fd, short events, int ms)
 {
 	struct pollfd p[2] = { { fd, events, 0 }, { run.pidfd, POLLIN, 0 } };
 
-	poll(p, 2, ms);
+	wait_for_any(p, 2, ms);
 	return p[0].revents != 0;
 }
 
