@@ -444,8 +444,14 @@ reads_mailbox() {
     greets '^\* OK \[CAPABILITY IMAP4rev1 ' -2 "127.0.0.1:$IMAP_PORT"
 }
 
-@test "README's ncat command shows Dovecot's greeting" {
+@test "README's ncat commands tell Dovecot that expects a header from Dovecot that does not" {
     run sh -c "$(readme_command '(printf' "$IMAP_PORT")"
+    assert_line --index 0 --regexp '^\* OK .* Dovecot '
+    run sh -c "$(readme_command 'sleep 2' "$IMAP_PORT")"
+    assert_output ''
+    run sh -c "$(readme_command '(printf' "$IMAP_UNAWARE_PORT")"
+    assert_line --regexp '^PROXY BAD '
+    run sh -c "$(readme_command 'sleep 2' "$IMAP_UNAWARE_PORT")"
     assert_line --index 0 --regexp '^\* OK .* Dovecot '
 }
 

@@ -134,23 +134,27 @@ watching() {
     start "$1" env TMPDIR="$BATS_TEST_TMPDIR" sh -c "$(readme_command "$1" "$NGINX_PORT")"
 }
 
-@test "README's tcpdump shows a header of version 1, and QUIT in one of version 2" {
+# quits: without a header, as mail programs do.
+quits() {
+    launch 127.0.0.2 -0 "127.0.0.1:$NGINX_PORT"
+    run ask "$port" "$from" 127.0.0.2 < <(printf '.\r\nQUIT\r\n')
+    stop tcpserver
+}
+
+@test "README's tcpdump shows a header of version 1, and nothing of a client that says QUIT" {
     watching tcpdump
     wait_log tcpdump 'listening on lo'
+    quits
     launch 127.0.0.2 -1 "127.0.0.1:$NGINX_PORT"
     run get
     wait_log tcpdump "PROXY TCP4 127.0.0.2 127.0.0.1 "
-    stop tcpserver
     run ! grep -a QUIT "$(log_file tcpdump)"
-    launch 127.0.0.2 -2 "127.0.0.1:$NGINX_PORT"
-    # A client that says nothing.
-    start client socat -u "TCP:127.0.0.1:$port" -
-    wait_log tcpdump QUIT
 }
 
 @test "README's tshark names the client of either version and family" {
     watching tshark
     wait_log tshark ' -- File: '
+    quits
     through -1 "127.0.0.1:$NGINX_PORT"
     launch 127.0.0.3 -2 "127.0.0.1:$NGINX_PORT"
     ask "$port" "$from" 127.0.0.3 </dev/null
@@ -160,6 +164,8 @@ watching() {
     launch ::1 -1 "[::1]:$NGINX_PORT"
     ask "$port" "$from" ::1 ::1 </dev/null
     wait_for grep -P "^\t::1\t$from$" "$(log_file tshark)"
+    # And nobody who sends none.
+    assert_equal "$(grep -cP '^[^\t]*\t[^\t]*\t' "$(log_file tshark)")" 3
 }
 
 @test "README's curl tells a backend that expects a header from one that does not" {
