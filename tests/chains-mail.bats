@@ -19,7 +19,7 @@ setup_file() {
     start syslog python3 "$PEER" syslog "/proc/$(process_of mail)/root/dev/log"
     wait_for on mail test -S /dev/log
     mail_packages | on mail sh -es
-    machine_runs mail chains/mail/README.md
+    machine_runs mail chains/mail/README.md 1 2
     local port
     for port in 25 587 143 993 2525 10587 10143 10993 10025; do
         wait_listening_on mail "$port"
@@ -74,7 +74,7 @@ END
 
 # the_readmes_client CLIENT-ADDRESS: sends a mail and fetches it as README says.
 the_readmes_client() {
-    readme_commands "$ROOT/examples/chains/mail/README.md" 2 >"$BATS_TEST_TMPDIR/commands"
+    readme_commands "$ROOT/examples/chains/mail/README.md" 3 >"$BATS_TEST_TMPDIR/commands"
     sed -i "s/curl /curl -m 60 --interface $1 /; s|//mail\.example\.org|//$(bracket "$to")|
         s/hello/$from/; /^curl.*imaps:/i await_mail" "$BATS_TEST_TMPDIR/commands"
     # shellcheck disable=SC2317 # for the commands
@@ -192,14 +192,26 @@ submit() {
     done
 }
 
-@test "everybody can, where no header is sent and none expected" {
-    local enter port=2600
+@test "everybody can where no header is expected, unless it comes as the README's tcpserver sends it" {
+    local enter port=2600 options careful
     server_for 192.0.2.3
     door mail
-    start careless "${enter[@]}" tcpserver -H -R -l0 0 "$port" relay -0 127.0.0.1:10025
-    wait_listening_on mail "$port"
-    run send_mail 192.0.2.3 somebody@elsewhere.example
-    assert_line --regexp '^< 250 2\.1\.5 Ok'
+    careful=$(readme_commands "$ROOT/examples/chains/mail/README.md" 2 | sed -n 's/.* relay \(.*\) 127\.0\.0\.1:2525 &$/\1/p')
+    for options in -0 -1 "$careful"; do
+        # shellcheck disable=SC2086 # words
+        start careless "${enter[@]}" tcpserver -H -R -l0 0 "$port" relay $options 127.0.0.1:10025
+        wait_listening_on mail "$port"
+        from=$(free_port)
+        run send_mail 192.0.2.3 somebody@elsewhere.example
+        if [[ $options == "$careful" ]]; then
+            assert_failure
+            assert_line --regexp '^< 500 5\.5\.2 '
+            refute_line --regexp '^< 250'
+        else
+            assert_line --regexp '^< 250 2\.1\.5 Ok'
+        fi
+        stop careless
+    done
 }
 
 # All at once: the servers let each of them wait for some seconds.
@@ -246,26 +258,45 @@ submit() {
 
 # --- with systemd ---
 
+@test "units.sh changes nothing where somebody has a port, and says who" {
+    run on mail sh /run/relay/examples/chains/mail/units.sh
+    assert_failure 1
+    assert_line --partial '"tcpserver"'
+    assert_line --partial 'port 25 is taken; '
+    run on mail sh -c 'ls /etc/systemd/system | grep "^relay-"'
+    assert_output ''
+}
+
 @test "units.sh makes units that hand these ports on to these servers" {
-    local enter name line unit port=2600
+    local enter name line most unit port=2600
     server_for 192.0.2.3
-    # Here is no systemd that could start them.
+    # Here is no systemd that could start them; and the ports are tcpserver's.
     sed '/^systemctl /d' "$ROOT/examples/chains/mail/units.sh" | on mail tee /run/relay/examples/chains/mail/here.sh
-    on mail sh /run/relay/examples/chains/mail/here.sh
+    on mail mv /usr/local/bin/relay /usr/local/bin/relay.not
+    run on mail unshare --net sh /run/relay/examples/chains/mail/here.sh
+    assert_failure 1
+    assert_line 'there is no /usr/local/bin/relay: make install'
+    on mail mv /usr/local/bin/relay.not /usr/local/bin/relay
+    on mail unshare --net sh /run/relay/examples/chains/mail/here.sh
     door mail
-    while read -r name line; do
+    while read -r name most line; do
         unit=/etc/systemd/system/relay-$name
-        run on mail grep -h '^ListenStream=\|^ExecStart=' "$unit.socket" "$unit@.service"
-        assert_output "ListenStream=${line% *}"$'\n'"ExecStart=/usr/local/bin/relay --verbose ${line#* }"
+        run on mail grep -h '^ListenStream=\|^MaxConnectionsPerSource=\|^ExecStart=' "$unit.socket" "$unit@.service"
+        assert_output "ListenStream=${line% *}
+MaxConnectionsPerSource=$most
+ExecStart=/usr/local/bin/relay --verbose -2 ${line#* }"
         run on mail systemd-analyze verify "$unit.socket"
         assert_success
         refute_output --partial "relay-$name"
     done <<'END'
-smtp 25 127.0.0.1:2525
-submission 587 127.0.0.1:10587
-imap 143 127.0.0.1:10143
-imaps 993 127.0.0.1:10993
+smtp 50 25 127.0.0.1:2525
+submission 50 587 127.0.0.1:10587
+imap 200 143 127.0.0.1:10143
+imaps 200 993 127.0.0.1:10993
 END
+    # The servers' own limits, of which its comment speaks.
+    run on mail sh -c 'postconf -dh smtpd_client_connection_count_limit; doveconf -dh default_process_limit'
+    assert_output $'50\n100'
     # shellcheck disable=SC2046 # a command's words
     start smtp "${enter[@]}" systemd-socket-activate --accept --inetd -l "$port" \
         $(on mail sed -n 's/^ExecStart=//p' /etc/systemd/system/relay-smtp@.service)
@@ -273,4 +304,15 @@ END
     run send_mail 192.0.2.3 user@example.org
     assert_success
     logged " postfix/smtpd\[[0-9]+\]: [0-9A-F]+: client=unknown\[192\.0\.2\.3\]$"
+}
+
+# --- what the comments of the files say ---
+
+@test "a service whose line is taken out leaves its port when Postfix reloads, as master.cf's comment says" {
+    local command
+    command=$(sed -n 's/^# *\(postconf -M# .*\)/\1/p' "$ROOT/examples/postfix/master.cf")
+    assert_equal "$command" 'postconf -M# smtp/inet; postfix reload'
+    on mail sh -c "${command/smtp/127.0.0.1:10025}"
+    left() { [[ -z $(on mail ss -Hltn 'sport = :10025') ]]; }
+    wait_for left
 }

@@ -107,13 +107,13 @@ server_for() {
     [[ $1 != *:* ]] || to=2001:db8::1
 }
 
-# machine_runs NAME README: type there what README says, in its directory; waits
-# until all is typed. The output, what goes on running included, is the log of
+# machine_runs NAME README [N...]: type there what README says in its first block, or in
+# these, in its directory; waits until all is typed. The output, what goes on running included, is the log of
 # "commands".
 machine_runs() {
-    local enter
+    local enter n blocks=("${@:3}")
     door "$1"
-    readme_commands "$ROOT/examples/$2" | "${enter[@]}" tee /run/commands >/dev/null
+    for n in "${blocks[@]:-1}"; do readme_commands "$ROOT/examples/$2" "$n"; done | "${enter[@]}" tee /run/commands >/dev/null
     start commands "${enter[@]}" sh -ec "cd /run/relay/examples/$(dirname "$2") && . /run/commands"
     WAIT_SECONDS=60 exit_status commands
 }

@@ -22,7 +22,7 @@ setup_file() {
     chmod go+x "$BATS_RUN_TMPDIR" # for their own users
     install -m 755 "$RELAY" "$BATS_FILE_TMPDIR/relay"
     choose_ports postfix postscreen unaware unaware-slow postscreen-unaware exim exim-unaware exim-strict \
-        imap imaps imap-unaware front-imap front-smtp front-auth xclient
+        imap imaps imap-unaware front-imap front-smtp front-unaware front-auth xclient
     start_dovecot < <(dovecot_conf)
     start_front
     if [[ $(id -u) == 0 ]]; then
@@ -34,6 +34,7 @@ setup_file() {
         wait_listening "$EXIM_PORT" ::1
         wait_listening "$EXIM_UNAWARE_PORT"
     fi
+    wait_listening "$FRONT_UNAWARE_PORT"
     for name in imap front-imap front-smtp; do
         wait_listening "$(port_of "$name")" 127.0.0.1
         wait_listening "$(port_of "$name")" ::1
@@ -46,11 +47,11 @@ teardown() { stop_all; }
 
 # --- the servers ---
 
-# The example. UNAWARE is smtpd as it is on port 25: it expects no header. Nor do
+# The example, all of it in use. UNAWARE is smtpd as it is on port 25: it expects no header. Nor do
 # another one, in which the header is there before its greeting, and another
 # postscreen.
 master_cf() {
-    sed "s/2525/$POSTFIX_PORT/; s/2526/$POSTSCREEN_PORT/" "$ROOT/examples/postfix/master.cf"
+    sed -E "s/^#([^ ]|    -o )/\1/; s/2525/$POSTFIX_PORT/; s/2526/$POSTSCREEN_PORT/" "$ROOT/examples/postfix/master.cf"
     sed -n "s/10025/$XCLIENT_PORT/; s/^#  *\(127.*xclient\)/\1/p" "$ROOT/examples/nginx-mail.conf"
     echo "127.0.0.1:$UNAWARE_PORT inet n - y - - smtpd"
     echo "127.0.0.1:$UNAWARE_SLOW_PORT inet n - y - - smtpd"
@@ -126,13 +127,14 @@ disable_plaintext_auth = no
 END
 }
 
-# nginx's mail module, before Dovecot and Postfix.
+# nginx's mail module, before Dovecot and Postfix; and a server that expects no header.
 start_front() {
     cd "$(user_dir front)" || return
     cp "$BATS_FILE_TMPDIR"/dovecot/{key,certificate}.pem .
     [[ $(id -u) != 0 ]] || chown "$me" key.pem
     sed "s/8143/$FRONT_IMAP_PORT/; s/8025/$FRONT_SMTP_PORT/; s/8009/$FRONT_AUTH_PORT/
         s/10143/$IMAP_PORT/; s/10025/$XCLIENT_PORT/" "$ROOT/examples/nginx-mail.conf" >nginx-mail.conf
+    sed -i "/^mail {/a server { listen 127.0.0.1:$FRONT_UNAWARE_PORT; protocol smtp; smtp_auth none; xclient on; }" nginx-mail.conf
     start front "${as_user[@]}" nginx -p "$PWD" -c "$PWD/nginx-mail.conf" -g 'daemon off;'
 }
 
@@ -261,6 +263,9 @@ front_takes_mail() {
     run ask "$port" "$from" 127.0.0.2 < <(printf 'EHLO client.example\r\n')
     assert_output --regexp "$(quoted '421 4.3.0')"
     says 'warning: haproxy read: unrecognized protocol header' "$(server_log postfix)"
+    run ask "$port" "$(free_port)" 127.0.0.2 < <(printf 'QUIT\r\n')
+    assert_output --regexp "$(quoted '421 4.3.0')"
+    says 'haproxy read: short protocol header' "$(server_log postfix)"
     # Nor does it greet a client that waits to be greeted, as it should.
     run send_mail 127.0.0.2 user@example.org
     assert_failure
@@ -282,8 +287,32 @@ front_takes_mail() {
     launch 127.0.0.2 -2 "127.0.0.1:$UNAWARE_PORT"
     run send_mail 127.0.0.2 user@example.org
     assert_failure
-    assert_line '< 500 5.5.2 Error: bad syntax'
+    assert_line --regexp "^< $(quoted '500 5.5.2 Error: bad syntax')\$"
+    says 'quit=1 commands=1' "$(server_log postfix)"
     wait_logged postfix ' disconnect from unknown\[127\.0\.0\.1\]:[0-9]+ quit=1 commands=1$'
+}
+
+# all_it_says: to a client that says nothing, until it ends the connection.
+all_it_says() {
+    timeout 30 cat <"/dev/tcp/$to/$port" | tr -d '\r'
+}
+
+@test "Postfix, or nginx before it, that expects no header: an open relay with version 1, with version 2 it hangs up" {
+    local name
+    need_root Postfix
+    for name in unaware unaware-slow postscreen-unaware front-unaware; do
+        launch 127.0.0.2 -1 "127.0.0.1:$(port_of "$name")"
+        run send_mail 127.0.0.2 somebody@elsewhere.example
+        assert_line --regexp '^< 250 2\.1\.5 Ok$'
+        stop tcpserver
+        launch 127.0.0.2 -2 "127.0.0.1:$(port_of "$name")"
+        run send_mail 127.0.0.2 somebody@elsewhere.example
+        assert_failure
+        refute_line --regexp '^< 250'
+        run all_it_says
+        assert_line --regexp "^$(quoted '221 2.0.0 Bye')\$"
+        stop tcpserver
+    done
 }
 
 # until_said KEY NAME RELAY-ARGUMENT...: clients that wait to be greeted, until the
@@ -386,6 +415,17 @@ until_said() {
     run ask "$port" "$from" 127.0.0.2 < <(printf 'EHLO client.example\r\n')
     assert_line --index 1 --regexp "^$(quoted '500 unrecognized command')"
     says 'SMTP syntax error in' "$(server_log exim)"
+    # And serves its clients, as this machine's own; but not those of version 2.
+    assert_line --regexp '^250-mx\.example Hello client\.example \[127\.0\.0\.1\]'
+    stop tcpserver
+    launch 127.0.0.2 -2 "127.0.0.1:$EXIM_UNAWARE_PORT"
+    run send_mail 127.0.0.2 user@example.org
+    assert_failure
+    refute_line --regexp '^< 250'
+    run all_it_says
+    assert_line --regexp "^$(quoted '501 NUL characters are not allowed')\$"
+    assert_line '221 mx.example closing connection'
+    says 'NUL character(s) present' "$(server_log exim)"
 }
 
 @test "Exim without early pipelining takes the header for impatience" {
@@ -487,6 +527,46 @@ reads_mailbox() {
     { said_bad && printf 'a001 LOGIN user@example.org secret\r\na002 LOGOUT\r\n'; } |
         ask "$port" "$(free_port)" 127.0.0.2 >"$BATS_TEST_TMPDIR/answer"
     says 'Login: … rip=127.0.0.1' "$(server_log dovecot)"
+    # Of whom it needs no TLS.
+    wait_logged dovecot 'Login: user=<user@example\.org>, method=PLAIN, rip=127\.0\.0\.1, .* secured, '
+    stop tcpserver
+    # But not those of version 2.
+    launch 127.0.0.2 -2 "127.0.0.1:$IMAP_UNAWARE_PORT"
+    run all_it_says
+    assert_line --regexp "^$(quoted 'BYE Too many invalid IMAP commands')\$"
+    wait_logged dovecot ' Too many invalid commands \(no auth attempts in .* rip=127\.0\.0\.1,'
+}
+
+@test "after mail over TLS relay's line may say that the backend has reset, and its exit status is 0" {
+    reset_at_the_end() {
+        from=$(free_port)
+        imap 127.0.0.2 imaps user@example.org:secret -X 'STATUS INBOX (MESSAGES)' || return
+        WAIT_SECONDS=0 says 'end=backend-reset' "$(log_file tcpserver)"
+    }
+    launch 127.0.0.2 -v -2 "127.0.0.1:$IMAPS_PORT"
+    wait_for reset_at_the_end
+    wait_for no_child tcpserver
+    run ! grep 'tcpserver: end .* status [1-9]' "$(log_file tcpserver)"
+}
+
+# --- relay --check ---
+
+@test "relay --check shows the greeting of a mail server, and none where TLS begins at once" {
+    local version name
+    for version in -1 -2; do
+        run "$RELAY" -n "$version" "127.0.0.1:$IMAP_PORT"
+        assert_success
+        assert_output --regexp ' answer="\* OK '
+        run "$RELAY" -n "$version" "127.0.0.1:$IMAPS_PORT"
+        assert_success
+        refute_output --partial answer=
+        [[ $(id -u) == 0 ]] || continue
+        for name in postfix postscreen; do
+            run "$RELAY" -n "$version" "127.0.0.1:$(port_of "$name")"
+            assert_success
+            assert_output --regexp ' answer="220 mx\.example ESMTP '
+        done
+    done
 }
 
 # --- nginx's mail module ---

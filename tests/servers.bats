@@ -263,6 +263,10 @@ opensmtpd_logged() {
     run send_mail 127.0.0.2 user@example.org
     assert_failure
     assert_line '< 500 5.5.1 Invalid command: Pipelining not supported'
+    # And hangs up.
+    refute_line --regexp '^< 250'
+    run timeout 30 cat <"/dev/tcp/$to/$port"
+    refute [ "$status" == 124 ]
 }
 
 @test "OpenSMTPD believes the header of whoever reaches it" {
