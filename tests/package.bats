@@ -274,27 +274,33 @@ changes() {
     done | grep -vE '^/(var/(log|cache|tmp|lib/dpkg|lib/systemd)|run|tmp)(/|$)' | sort
 }
 
-# works UNITS RELAY: with one line edited, as a comment there says, the units that are
-# installed pass a connection on.
+# works UNITS RELAY [PORT]: with one line edited, as a comment there says, and where the
+# port is not 80 with another one, the units that are installed pass a connection on.
 works() {
-    local from
+    local from port=${3:-80}
     inside env SYSTEMD_EDITOR='sed -i s/127.0.0.1:8080$/127.0.0.1:9000/' \
         script -qec 'systemctl edit --full relay@.service' /dev/null </dev/null
     run inside grep -vxF -f "$1/relay@.service" /etc/systemd/system/relay@.service
     assert_output "ExecStart=$2 --verbose 127.0.0.1:9000"
+    if [[ $port != 80 ]]; then
+        inside env SYSTEMD_EDITOR="sed -i s/^ListenStream=80\$/ListenStream=$port/" \
+            script -qec 'systemctl edit --full relay.socket' /dev/null </dev/null
+        run inside grep -vxF -f "$1/relay.socket" /etc/systemd/system/relay.socket
+        assert_output "ListenStream=$port"
+    fi
     inside systemctl enable --now relay.socket
     record_inside 127.0.0.1:9000 --say 'good day'
     from=$(free_port)
-    run "${under[@]}" socat -t 30 - "TCP:127.0.0.1:80,bind=127.0.0.2:$from" </dev/null
+    run "${under[@]}" socat -t 30 - "TCP:127.0.0.1:$port,bind=127.0.0.2:$from" </dev/null
     assert_output 'good day'
-    assert_equal "$(cat -A "$(first_segment)")" "PROXY TCP4 127.0.0.2 127.0.0.1 $from 80^M\$"
+    assert_equal "$(cat -A "$(first_segment)")" "PROXY TCP4 127.0.0.2 127.0.0.1 $from $port^M\$"
     wait_for eval "journal SYSLOG_IDENTIFIER=relay | grep '^relay: closed client=127\.0\.0\.2:$from .* end=done\$'"
 }
 
 # forget: as its administrator does it, before relay is removed.
 forget() {
     inside systemctl disable --now relay.socket
-    inside systemctl revert relay@.service
+    inside systemctl revert relay@.service relay.socket
 }
 
 @test "a package that is installed listens only when it is told, works with one line edited, and is purged" {
@@ -338,9 +344,46 @@ $since"
     before=$(changes)
     inside make -C /run/tree install
     inside systemctl daemon-reload
-    works /usr/local/lib/systemd/system /usr/local/bin/relay
+    works /usr/local/lib/systemd/system /usr/local/bin/relay 8025
     forget
     inside make -C /run/tree uninstall
     run changes
     assert_output "$before"
+}
+
+@test "what make install has left has a mail host's units made and started, once all their ports are free" {
+    local from sockets
+    inside mkdir -p /usr/local/lib/systemd/system
+    inside make -C /run/tree install
+    units=/usr/local/share/doc/relay/examples/chains/mail/units.sh
+    sockets=(relay-smtp.socket relay-submission.socket relay-imap.socket relay-imaps.socket)
+    # One of them is another socket's of systemd.
+    inside systemctl daemon-reload
+    inside env SYSTEMD_EDITOR='sed -i s/^ListenStream=80$/ListenStream=143/' \
+        script -qec 'systemctl edit --full relay.socket' /dev/null </dev/null
+    inside systemctl start relay.socket
+    run inside sh "$units"
+    assert_failure 1
+    assert_line --partial '"systemd"'
+    assert_line --partial 'port 143 is taken; where that is by systemd, systemctl list-sockets says for whom'
+    run inside sh -c 'ls /etc/systemd/system | grep "^relay-"'
+    assert_output ''
+    run inside systemctl list-sockets
+    assert_line --regexp ':143 +relay\.socket '
+    inside systemctl stop relay.socket
+    # And again, with its own.
+    inside sh "$units"
+    inside sh "$units"
+    run inside systemctl is-active "${sockets[@]}"
+    assert_output $'active\nactive\nactive\nactive'
+    record_inside 127.0.0.1:10143 --say 'good day'
+    from=$(free_port)
+    run "${under[@]}" socat -t 30 - "TCP:127.0.0.1:143,bind=127.0.0.2:$from" </dev/null
+    assert_output 'good day'
+    assert_equal "$(hexdump_of "$(first_segment)")" \
+        "0d0a0d0a000d0a515549540a2111000c7f0000027f000001$(printf '%04x%04x' "$from" 143)"
+    inside systemctl disable --now "${sockets[@]}"
+    inside sh -c 'rm /etc/systemd/system/relay-*'
+    forget
+    inside make -C /run/tree uninstall
 }

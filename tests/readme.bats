@@ -153,14 +153,14 @@ nested() {
     local block
     block=$(readme_block 'apt-get install gcc')
     export DESTDIR=$BATS_TEST_TMPDIR/stage
-    types "$(grep -v uninstall <<<"$block")"
+    types "$block"
     run "$DESTDIR/usr/local/bin/relay" --version
     assert_success
     for file in share/man/man1/relay.1 lib/systemd/system/relay.socket share/doc/relay/README.md \
         share/doc/relay/examples/nginx.conf; do
         assert [ -e "$DESTDIR/usr/local/$file" ]
     done
-    types "$(grep uninstall <<<"$block")"
+    types "$(readme_block 'make uninstall')"
     run find "$DESTDIR" ! -type d
     assert_output ''
 }

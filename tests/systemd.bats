@@ -22,7 +22,7 @@ setup_file() {
     cp "$UNITS"/* "$BATS_FILE_TMPDIR/examples"
     ln -s /lib/systemd/system/sockets.target "$BATS_FILE_TMPDIR/units/default.target"
 
-    local verbose="--verbose 127.0.0.1:$BACKEND"
+    local verbose="--verbose 127.0.0.1:$BACKEND" own
     add_unit stdin relay "$(free_port)" "$verbose"
     add_unit fd3 relay-fd3 "$(free_port)" "$verbose"
     add_unit stdin-ipv4 relay "127.0.0.1:$(free_port)" "127.0.0.1:$BACKEND"
@@ -52,6 +52,14 @@ setup_file() {
     # Not listened on, and so not waited for.
     sed '/^Accept=/d; s/^ListenStream=.*/ListenStream='"$(free_port)/" "$UNITS/relay.socket" \
         >"$BATS_FILE_TMPDIR/units/test-unaccepting.socket"
+    # One that hands over what it listens on.
+    add_unit at-once relay "$(free_port)" "$verbose"
+    sed -i '/^Accept=/d' "$BATS_FILE_TMPDIR/units/test-at-once.socket"
+    mv "$BATS_FILE_TMPDIR/units/test-at-once@.service" "$BATS_FILE_TMPDIR/units/test-at-once.service"
+    # Relay's own port is its backend.
+    own=$(free_port)
+    add_unit own relay "$own" "--verbose 127.0.0.1:$own" -e '/^# These mount a view/,/^$/d' -e '/^UMask=/aUser=daemon'
+    sed -i 's/^MaxConnections=.*/MaxConnections=5/' "$BATS_FILE_TMPDIR/units/test-own.socket"
     # Without the example's word against systemd's own limit, and a low one.
     add_unit trigger relay "$(free_port)" "$verbose"
     sed -i 's/^TriggerLimitIntervalSec=0/TriggerLimitBurst=3/' "$BATS_FILE_TMPDIR/units/test-trigger.socket"
@@ -552,14 +560,26 @@ nobody_waits() {
     backend_record "$BACKEND" --say 'good day'
     port=$(where busy) run crowd "$limit" 127.0.0.1 127.0.0.1 ::1
     assert_output "$limit"$'\nclosed\nanswered'
-    journal_says 'Too many incoming connections' -u test-busy.socket
+    journal_says 'Too many incoming connections (…) from source' -u test-busy.socket
 }
 
 @test "the connection over the limit for all is closed, whoever it is" {
     backend_record "$BACKEND" --say 'good day'
     port=$(where crowded) run crowd 3 127.0.0.1 127.0.0.2 ::1
     assert_output $'3\nclosed\nclosed'
-    wait_for journal_matches 'Too many incoming connections' -u test-crowded.socket
+    journal_says 'Too many incoming connections (…), dropping' -u test-crowded.socket
+}
+
+@test "relay whose backend is its own port starts one after the other, up to the limit, and its lines show it" {
+    ask "$(where own)" </dev/null || true
+    journal_says 'Too many incoming connections (…), dropping' -u test-own.socket
+    # "The same" is all that these two say.
+    journal_says 'server=' -t relay
+    journal_says 'backend=' -t relay
+    wait_for journal_matches '^relay: closed .* server=([^ ]+) backend=\1 ' -t relay
+    assert_equal "$(accepted own)" 5
+    run inside systemctl is-active test-own.socket
+    assert_output active
 }
 
 # flood NAME [NAME=VALUE...]: of tests/load.py, which tells what it was like.
@@ -643,6 +663,30 @@ PYTHON
     run ! inside systemctl start test-unaccepting.socket
     journal_says 'Socket service … not loaded' -u test-unaccepting.socket
     inside systemctl reset-failed
+}
+
+@test "systemd gives up a socket without Accept=yes, and one that is started too often until it is told to forget" {
+    local i
+    ask "$(where at-once)" </dev/null || true
+    journal_says 'service-start-limit-hit' -u test-at-once.socket
+    wait_for eval "! listening $(where at-once)"
+    sed -i 's/^ListenStream=.*/&\nAccept=yes/' "$BATS_FILE_TMPDIR/units/test-at-once.socket"
+    mv "$BATS_FILE_TMPDIR/units/test-at-once.service" "$BATS_FILE_TMPDIR/units/test-at-once@.service"
+    inside systemctl daemon-reload
+    inside systemctl restart test-at-once.socket
+    backend_record "$BACKEND" --say 'good day'
+    run ask "$(where at-once)" </dev/null
+    assert_output 'good day'
+    for i in {1..10}; do
+        inside systemctl restart test-at-once.socket || break
+    done
+    ((i < 10))
+    journal_says 'Start request repeated too quickly.' -u test-at-once.socket
+    run ! inside systemctl start test-at-once.socket
+    inside systemctl reset-failed test-at-once.socket
+    inside systemctl start test-at-once.socket
+    run ask "$(where at-once)" </dev/null
+    assert_output 'good day'
 }
 
 # crowd_of COUNT PORT: clients, as far as they are let in, which leave at once.
