@@ -4,8 +4,8 @@
 
 chain.py [--tls] PORT BACKEND-PORT
     Is the backend at 127.0.0.1:BACKEND-PORT, and for each scenario a client of
-    127.0.0.1:PORT, all at the same time. The version 1 header must name that very
-    client. Prints a line for each: what the backend has read and how that ended,
+    127.0.0.1:PORT, all at the same time. The header, of either version, must name that
+    very client. Prints a line for each: what the backend has read and how that ended,
     then the client. An end is eof, reset, or open: nothing, for 4 seconds. With
     --tls the client's eof is what TLS says; that of TCP may come later.
 
@@ -105,11 +105,14 @@ def serve(listener):
     while True:
         end, _ = listener.accept()
         end.settimeout(PATIENCE)
-        header = b""
-        while not header.endswith(b"\r\n"):
+        header, length = b"", None
+        while not header.endswith(b"\r\n") if length is None else len(header) < length:
             header += end.recv(1) or b"(end)\r\n"
-        words = header.decode().split()
-        BACKENDS[words[4] if len(words) == 6 else header].put((header, end))
+            if header == b"\r":         # the signature of version 2, IPv4's 28 bytes
+                length = 28
+        words = header.split()
+        port = struct.unpack("!H", header[24:26])[0] if length else int(words[4]) if len(words) == 6 else None
+        BACKENDS[port].put((header, end))
 
 
 def run(scenario, args):
@@ -120,9 +123,12 @@ def run(scenario, args):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         client = context.wrap_socket(client, suppress_ragged_eofs=False)
-    header, backend = BACKENDS[str(port)].get(timeout=10)
-    expected = f"PROXY TCP4 {CLIENT} 127.0.0.1 {port} {args.port}\r\n"
-    assert header.decode() == expected, header
+    header, backend = BACKENDS[port].get(timeout=10)
+    expected = f"PROXY TCP4 {CLIENT} 127.0.0.1 {port} {args.port}\r\n".encode()
+    if len(header) == 28:
+        expected = b"\r\n\r\n\0\r\nQUIT\n\x21\x11" + struct.pack(
+            "!H4s4sHH", 12, socket.inet_aton(CLIENT), socket.inet_aton("127.0.0.1"), port, args.port)
+    assert header == expected, header
     with client, backend:
         return "%s: backend %s, client %s" % (scenario, *SCENARIOS[scenario](client, backend))
 

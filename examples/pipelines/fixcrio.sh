@@ -10,7 +10,8 @@
 # Type:   sh fixcrio.sh          as root; and from another terminal:
 #         printf 'HELO me\nQUIT\n' | nc your-address 25
 # To see: the SMTP server takes the two commands, and logs the client's address.
-# Change: the port, 25 on every address, and the backend.
+# Change: the port, 25 on every address, and the backend. -2: one that expects no header
+#         hangs up then, and does not go on with it.
 #
 # fixcrio has the client's socket, relay two pipes, and the client's address from
 # tcpserver's environment. What is lost: see recordio.sh, it is the same.
@@ -20,4 +21,4 @@ exec tcpserver -v -H -R -l 0 -c 100 -b 128 \
     -u "$(id -u nobody)" -g "$(id -g nobody)" \
     0.0.0.0 25 \
     fixcrio \
-    /usr/local/bin/relay -v 127.0.0.1:2525
+    /usr/local/bin/relay -v -2 127.0.0.1:2525

@@ -10,7 +10,8 @@
 # To see: "rblsmtpd: ADDRESS pid PID: 553 ...", or relay's line.
 # Change: the rules, the list (a DNS zone), and the SMTP server. It must expect a PROXY
 #         header: with Postfix, smtpd_upstream_proxy_protocol=haproxy. It greets
-#         first, and the client gets its greeting at once. The rules below are put
+#         first, and the client gets its greeting at once. -2: an SMTP server that
+#         expects no header hangs up then, and does not go on with it. The rules below are put
 #         into /var/lib/relay/smtp if there are none: change them there, and compile
 #         them, as tcprules.sh says.
 #
@@ -35,4 +36,4 @@ exec tcpserver -v -H -R -l 0 -c 100 -b 128 -x $rules.cdb \
     -u "$(id -u nobody)" -g "$(id -g nobody)" \
     0.0.0.0 25 \
     rblsmtpd -C -b -r list.example \
-    /usr/local/bin/relay -v 127.0.0.1:2525
+    /usr/local/bin/relay -v -2 127.0.0.1:2525
