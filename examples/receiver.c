@@ -9,7 +9,7 @@
  * header may claim any address. It forks and blocks: a server that polls keeps buf and len
  * with each connection, and parses after each read, as proxyhdr.h shows.
  */
-#define _POSIX_C_SOURCE 200809L
+#define _POSIX_C_SOURCE 200809L         /* NOLINT(*-reserved-identifier,cert-dcl*): POSIX wants it */
 #include "proxyhdr.h"
 #include <arpa/inet.h>
 #include <ctype.h>
