@@ -334,7 +334,8 @@ static void send_to_syslog(int priority, const char *text)
 }
 
 /* One write, so that the lines of many processes do not mix. Last words wait a little
- * for a log that is stuck, not for ever: that would take the launcher's slots. */
+ * for a log that is stuck, not for ever: that would take the launcher's slots. (Where
+ * many write to one pipe, the last room may be another's.) */
 static void emit(int priority, const struct line *line)
 {
 	struct pollfd log = { STDERR_FILENO, POLLOUT, 0 };
@@ -742,9 +743,12 @@ static bool parse_address(union proxyhdr_addr *a, const char *text)
 {
 	char ip[INET6_ADDRSTRLEN];
 	size_t len = strlen(text);
+	struct in_addr ip4;             /* what is no address leaves part of one */
+	struct in6_addr ip6;
 
-	if (inet_pton(AF_INET, text, &a->in.sin_addr) == 1) {
+	if (inet_pton(AF_INET, text, &ip4) == 1) {
 		a->sa.sa_family = AF_INET;
+		a->in.sin_addr = ip4;
 		return true;
 	}
 	if (text[0] == '[' && text[len - 1] == ']' && len - 2 < sizeof ip) {
@@ -752,9 +756,10 @@ static bool parse_address(union proxyhdr_addr *a, const char *text)
 		ip[len - 2] = '\0';
 		text = ip;
 	}
-	if (inet_pton(AF_INET6, text, &a->in6.sin6_addr) != 1)
+	if (inet_pton(AF_INET6, text, &ip6) != 1)
 		return false;
 	a->sa.sa_family = AF_INET6;
+	a->in6.sin6_addr = ip6;
 	return true;
 }
 
@@ -1103,6 +1108,8 @@ static void check_options(struct options *o)
 		     o->bind.sa.sa_family != AF_UNSPEC && family != o->bind.sa.sa_family))
 			fail(EXIT_USAGE, "--bind needs a backend with a host of the same address family");
 	}
+	if (o->count > 1)
+		conn.text = NULL;
 	if (o->ssl && o->has_fd)        /* s6-tlsclient has put the backend's there */
 		fail(EXIT_USAGE, "--ssl: with an fd: backend the environment may tell of the backend's TLS, "
 		     "not the client's: give HOST:PORT or a path");
@@ -1110,8 +1117,6 @@ static void check_options(struct options *o)
 		fail(EXIT_USAGE, "--check has no client for --bind=client");
 	if (o->check)
 		o->verbose = false;     /* there is no connection to log */
-	if (o->count > 1)
-		conn.text = NULL;
 }
 
 static void parse_options(int argc, char **argv, struct options *o)
@@ -1309,10 +1314,10 @@ static bool ask_socket(struct end *client)
 }
 
 /* One address and port from the environment. What is no plain address is never
- * guessed at: it could end as somebody else's in the header. Without a port, or with
- * systemd's vsock:, it is of a client that has no IP address: on a UNIX socket, or in a
- * virtual machine. Returns whether something is told; of such a client, AF_UNSPEC. */
-static bool parse_variables(union proxyhdr_addr *a, const char *ip_name, const char *port_name)
+ * guessed at: it could end as somebody else's in the header. But where it may be of no
+ * IP client, one without a port, or systemd's vsock:, is a UNIX socket's, or a virtual
+ * machine's. Returns whether something is told; of such a client, AF_UNSPEC. */
+static bool parse_variables(union proxyhdr_addr *a, const char *ip_name, const char *port_name, bool only_ip)
 {
 	const char *ip = ip_name ? getenv(ip_name) : NULL;
 	const char *port = port_name ? getenv(port_name) : NULL;
@@ -1321,7 +1326,7 @@ static bool parse_variables(union proxyhdr_addr *a, const char *ip_name, const c
 	if (ip == NULL || *ip == '\0')
 		return false;
 	if (!parse_address(a, ip)) {
-		if (port == NULL || *port == '\0' || strncmp(ip, "vsock:", 6) == 0)
+		if (!only_ip && (port == NULL || *port == '\0' || strncmp(ip, "vsock:", 6) == 0))
 			return true;
 		fail(EXIT_USAGE, "%s is no address: %s", ip_name, ip);
 	}
@@ -1352,15 +1357,15 @@ static void ask_environment(void)
 	if (proto != NULL && *proto != '\0' && strlen(proto) < 16 && !conn.options.has_fd) {
 		for (i = 0; i < 4; i++)
 			snprintf(names[i], sizeof names[i], "%s%s", proto, ucspi[i]);
-		found = parse_variables(&client, v.remote_ip, v.remote_port);
+		found = parse_variables(&client, v.remote_ip, v.remote_port, true);
 	}
 	for (i = 0; !found && i < sizeof known / sizeof *known; i++) {
 		v = known[i];
-		found = parse_variables(&client, v.remote_ip, v.remote_port);
+		found = parse_variables(&client, v.remote_ip, v.remote_port, false);
 	}
 	if (client.sa.sa_family == AF_UNSPEC)
 		return;
-	parse_variables(&server, v.local_ip, v.local_port);
+	parse_variables(&server, v.local_ip, v.local_port, true);
 	if (server.sa.sa_family == AF_UNSPEC)           /* 0.0.0.0 or :: */
 		server.sa.sa_family = is_ip4(&client) ? AF_INET : AF_INET6;
 	conn.client = client;
@@ -2974,7 +2979,7 @@ int main(int argc, char **argv)
 #endif
 	parse_options(argc, argv, &conn.options);
 	if (conn.options.check)
-		return check_all(&conn.options);
+		_exit(check_all(&conn.options));        /* see fail() */
 	if (conn.options.verbose) {
 		conn.started = now();
 		catch_signals();

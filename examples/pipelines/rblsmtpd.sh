@@ -23,12 +23,13 @@
 
 rules=/var/lib/relay/smtp
 mkdir -p "${rules%/*}"
-[ -e $rules ] || cat >$rules <<'END' || exit
+[ -e $rules ] || cat >$rules.new <<'END' || exit
 10.:allow,RBLSMTPD=""
 203.0.113.:allow,RBLSMTPD="-we take no mail from you"
 198.51.100.66:deny
 :allow
 END
+[ -e $rules ] || mv $rules.new $rules || exit      # whole, or not at all
 tcprules $rules.cdb $rules.tmp <$rules || exit
 
 exec 2>&1

@@ -23,11 +23,12 @@
 
 rules=/var/lib/relay/rules
 mkdir -p "${rules%/*}"
-[ -e $rules ] || cat >$rules <<'END' || exit
+[ -e $rules ] || cat >$rules.new <<'END' || exit
 203.0.113.:deny
 198.51.100.66:deny
 :allow
 END
+[ -e $rules ] || mv $rules.new $rules || exit      # whole, or not at all
 tcprules $rules.cdb $rules.tmp <$rules || exit
 
 exec 2>&1

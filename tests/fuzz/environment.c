@@ -146,8 +146,10 @@ static enum found read_environment(union proxyhdr_addr *client, union proxyhdr_a
 		for (k = 0; k < 4; k++)
 			snprintf(names[k], sizeof names[k], "%s%s", beginning, ends[i][k] != NULL ? ends[i][k] : "=");
 		found = read_variables(client, names[0], names[1]);
-		if (found == ADDRESS)
-			found = read_variables(server, names[2], names[3]) == WRONG ? WRONG : ADDRESS;
+		if (found == NOBODY && i == 0)
+			found = WRONG;
+		if (found == ADDRESS && ends[i][2] != NULL && read_variables(server, names[2], names[3]) >= NOBODY)
+			found = WRONG;
 	}
 	return found;
 }

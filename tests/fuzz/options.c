@@ -104,7 +104,7 @@ static int net_has(const char *net, size_t len, const union proxyhdr_addr *peer)
 		return 1;
 	if (len == 4 && memcmp(net, "unix", 4) == 0)
 		return peer_family == AF_UNIX;
-	if (family == AF_UNSPEC)
+	if (family == AF_UNSPEC || len > 52)    /* longer than any, but for zeros in front of the bits */
 		return -1;
 	bits = width = family == AF_INET ? 32 : 128;
 	if (slash != NULL) {

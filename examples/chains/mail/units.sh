@@ -11,7 +11,8 @@
 #
 # Try it:  sh units.sh          as root; where a port is taken it changes nothing
 # To see:  journalctl -u 'relay-*@*'
-# Change:  the ports, and how many connections one address may have at once. For
+# Change:  the ports, the backends (with a UNIX socket, SupplementaryGroups= in the
+#          service's unit too), and how many connections one address may have at once. For
 #          SMTP as many as Postfix lets it by default (50). To IMAP a mail program
 #          keeps about five open, and an office behind NAT is one address: 200 are
 #          40 programs. Over 100, of all clients, Dovecot lets others wait: raise its
@@ -27,6 +28,7 @@ relay-submission 587 127.0.0.1:10587 50
 relay-imap 143 127.0.0.1:10143 200
 relay-imaps 993 127.0.0.1:10993 200'
 
+command -v ss >/dev/null || { echo "there is no ss: apt-get install iproute2" >&2; exit 1; }
 # Nobody else may listen on the ports, and relay must be where the units look for it.
 echo "$pairs" | while read -r name port backend most; do
     systemctl --quiet is-active "$name.socket" || [ -z "$(ss -Hltn "sport = :$port")" ] || {
@@ -41,7 +43,8 @@ relay=$(sed -n 's/^ExecStart=\([^ ]*\).*/\1/p' relay@.service)
 echo "$pairs" | while read -r name port backend most; do
     sed "s/relay\([.@]\)/$name\1/g; s/^ListenStream=80$/ListenStream=$port/
         s/^\(MaxConnectionsPerSource\)=.*/\1=$most/" relay.socket >"$units/$name.socket"
-    sed "s/relay\([.@]\)/$name\1/g; s/ 127\.0\.0\.1:8080$/ -2 $backend/" relay@.service >"$units/$name@.service"
+    sed "s/relay\([.@]\)/$name\1/g; s| 127\.0\.0\.1:8080\$| -2 $backend|" relay@.service >"$units/$name@.service"
 done
 systemctl daemon-reload
-systemctl enable --now relay-smtp.socket relay-submission.socket relay-imap.socket relay-imaps.socket
+systemctl enable relay-smtp.socket relay-submission.socket relay-imap.socket relay-imaps.socket
+systemctl restart relay-smtp.socket relay-submission.socket relay-imap.socket relay-imaps.socket
