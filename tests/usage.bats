@@ -660,7 +660,9 @@ while True:
         for name in TCPREMOTEIP SOCAT_PEERADDR NCAT_REMOTE_ADDR REMOTE_ADDR; do
             expect 100 "$name *address*" env "${ports[@]}" "$name=$value" "$RELAY" "$to"
         done
+        expect 100 "TCPREMOTEIP *address*" env PROTO=TCP "TCPREMOTEIP=$value" "$RELAY" "$to"
         expect 100 "TCPLOCALIP *address*" env "${ports[@]}" TCPREMOTEIP=192.0.2.1 "TCPLOCALIP=$value" "$RELAY" -2 "$to"
+        expect 100 "TCPLOCALIP *address*" env PROTO=TCP TCPREMOTEIP=192.0.2.1 "TCPLOCALIP=$value" "$RELAY" -2 "$to"
         expect 100 "SOCAT_SOCKADDR *address*" env "${ports[@]}" SOCAT_PEERADDR=192.0.2.1 "SOCAT_SOCKADDR=$value" "$RELAY" "$to"
         expect 100 "NCAT_LOCAL_ADDR *address*" env "${ports[@]}" NCAT_REMOTE_ADDR=192.0.2.1 "NCAT_LOCAL_ADDR=$value" "$RELAY" "$to"
     done
