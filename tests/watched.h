@@ -73,7 +73,13 @@ static inline void have_it_seen(void)
 	__lsan_do_leak_check();
 }
 
-#define _exit(status)    (have_it_seen(), _exit(status))
+static inline _Noreturn void exit_seen(int status)
+{
+	have_it_seen();
+	_exit(status);
+}
+
+#define _exit(status)    exit_seen(status)      /* what has come of it is seen, too */
 #define kill(pid, sig)   (have_it_seen(), kill(pid, sig))
 
 /* The sandbox forbids what either does at the end: all of it is set up but the filter. */
