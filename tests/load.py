@@ -118,7 +118,8 @@ def resting():
 
 def nothing_left(launcher, descriptors, late=False):
     """No process, no descriptor of the launcher's, and no socket but in TIME-WAIT. late:
-    after a flood the kernel tries for a while to send what clients said that have left."""
+    after a flood the kernel tries for a while to send what clients said that have left, and
+    an end to one that is in TIME-WAIT, for 60 s: the try behind that comes after 102 s."""
     def left():
         return launcher.children(), relays(), {kind: n for kind, n in sockets().items() if kind[0] != "TIME-WAIT"}
 
@@ -126,7 +127,7 @@ def nothing_left(launcher, descriptors, late=False):
         wait_until(lambda: not launcher.children())
         assert not relays(), f"relays are left: {relays()}"
     try:
-        wait_until(lambda: not any(left()), PATIENCE if late else SECONDS)
+        wait_until(lambda: not any(left()), 130 if late else SECONDS)
     except AssertionError as error:
         raise AssertionError(f"there are left {left()}") from error
     assert launcher.descriptors() == descriptors, f"{launcher.descriptors()}, not {descriptors}"
