@@ -17,7 +17,9 @@ XINETD=$TESTS/build/xinetd/usr/sbin/xinetd
 
 setup_file() { connection_file; }
 
-setup() { private_network; }
+# Without the system's log, to which a launcher would open a descriptor of its own, or not,
+# as other tests come and go.
+setup() { private_network && private_dev; }
 
 teardown() { stop_all; }
 
