@@ -381,6 +381,20 @@ drop_inside() {
         add rule inet t input $* drop"
 }
 
+# resolver_without_names: in the private_network, a name server, known as "resolver", that
+# knows no name: each question comes back with the status NXDOMAIN (RFC 1035, 4.1.1).
+resolver_without_names() {
+    start_inside resolver python3 -c '
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(("127.0.0.53", 53))
+print("ready", flush=True)
+while True:
+    question, peer = s.recvfrom(512)
+    s.sendto(question[:2] + b"\x81\x83" + question[4:], peer)'
+    wait_log resolver ready
+}
+
 # --- syslog ---
 
 # private_dev: in the private_network, a /dev without the system's log.
