@@ -282,9 +282,11 @@ static bool is_journal(const struct stat *err)
 	const char *stream = getenv("JOURNAL_STREAM");
 	char expected[64];
 
+	if (stream == NULL)
+		return false;
 	snprintf(expected, sizeof expected, "%llu:%llu",
 	         (unsigned long long)err->st_dev, (unsigned long long)err->st_ino);
-	return stream != NULL && strcmp(stream, expected) == 0;
+	return strcmp(stream, expected) == 0;
 }
 
 /* Where a message can be read. Decided once: descriptors close on the way. */
@@ -2863,81 +2865,63 @@ struct program {
 	const struct instruction *code;
 };
 
-#define LOAD(at)            { 0x20, 0, 0, at }          /* BPF_LD+W+ABS, of struct seccomp_data */
-#define SET(to)             { 0x00, 0, 0, to }          /* BPF_LD+IMM */
-#define UNLESS(value, skip) { 0x15, 0, skip, value }    /* BPF_JMP+JEQ+K */
-#define UNLESS_ODD(skip)    { 0x45, 0, skip, 1 }        /* BPF_JMP+JSET+K */
-#define IF_BITS(value, skip) { 0x45, skip, 0, value }   /* the same */
-#define SKIP(count)         { 0x05, 0, 0, count }       /* BPF_JMP+JA */
-#define AND(with)           { 0x54, 0, 0, with }        /* BPF_ALU+AND+K */
-#define SHIFT(bits)         { 0x74, 0, 0, bits }        /* BPF_ALU+RSH+K */
-#define SHIFT_BY_X          { 0x7C, 0, 0, 0 }           /* BPF_ALU+RSH+X */
-#define COPY_TO_X           { 0x07, 0, 0, 0 }           /* BPF_MISC+TAX */
-#define RETURN(what)        { 0x06, 0, 0, what }        /* BPF_RET+K */
+#define LOAD(at)                { 0x20, 0, 0, at }              /* BPF_LD+W+ABS, of struct seccomp_data */
+#define COPY_TO_X               { 0x07, 0, 0, 0 }               /* BPF_MISC+TAX */
+#define IF(value, yes, no)      { 0x15, yes, no, value }        /* BPF_JMP+JEQ+K */
+#define IF_ANY(bits, yes, no)   { 0x45, yes, no, bits }         /* BPF_JMP+JSET+K */
+#define RETURN(what)            { 0x06, 0, 0, what }            /* BPF_RET+K */
+#define ALLOWED(call)           IF(SYS_ ## call, TO_ALLOW, 0)
 
+enum { TO_TRAP = 254, TO_ALLOW = 255 };                 /* to the last but one, the last */
 enum { NUMBER = 0, ARCHITECTURE = 4, ARGUMENT = 16 };   /* of 8 bytes each, the low ones first */
 enum { SET_MODE_FILTER = 1, TSYNC = 1, SPEC_ALLOW = 4 };
-#define ALLOW               0x7FFF0000
-#define TRAP                0x00030000
-#define KILL                0x80000000
+#define ALLOW                   0x7FFF0000
+#define TRAP                    0x00030000
+#define KILL                    0x80000000
 
 /* seccomp(2): this process moves bytes, waits, logs and ends, and nothing else from
- * here on. The filter is a set of bits. A list of comparisons takes longer to install:
- * the kernel runs it for each number that there is, to learn which are allowed at once
- * (kernel/seccomp.c, seccomp_cache_prepare), and of one that uses X it does not. A
- * kernel or an emulator without seccomp does without. */
+ * here on. The kernel runs a filter once for each number that there is, to learn which
+ * are always allowed (kernel/seccomp.c, seccomp_cache_prepare), but no further than to
+ * an instruction such as the first one here: that takes half of the time that the whole
+ * sandbox would take. A kernel or an emulator without seccomp does without. */
+__attribute__((noinline))       /* its stack would be that of all that follows */
 static void allow_only_relaying(void)
 {
-	static const uint16_t calls[] = {
-		SYS_recvfrom, SYS_read, SYS_write, SYS_splice, SYS_pipe2, SYS_shutdown,
-		 SYS_close, SYS_dup3, SYS_setsockopt, SYS_getsockopt, SYS_madvise,
-		SYS_ppoll, SYS_restart_syscall, SYS_clock_gettime, SYS_getpid,
-		SYS_rt_sigaction, SYS_rt_sigprocmask, SYS_rt_sigpending, SYS_rt_sigreturn,
+	struct instruction filter[] = {
+		COPY_TO_X, LOAD(ARCHITECTURE), IF(ARCH, 1, 0), RETURN(KILL), LOAD(NUMBER),
+		/* with MSG_FASTOPEN it can connect */
+		IF(SYS_sendto, 0, 2), LOAD(ARGUMENT + 24), IF_ANY(MSG_FASTOPEN, TO_TRAP, TO_ALLOW),
+		/* with F_SETOWN it can kill */
+		IF(SYS_fcntl, 0, 3), LOAD(ARGUMENT + 8), IF(F_SETFL, TO_ALLOW, 0),
+		IF(F_SETPIPE_SZ, TO_ALLOW, TO_TRAP),
+		ALLOWED(ppoll), ALLOWED(recvfrom), ALLOWED(splice), ALLOWED(read), ALLOWED(write),
+		ALLOWED(pipe2), ALLOWED(shutdown), ALLOWED(close), ALLOWED(dup3), ALLOWED(madvise),
+		ALLOWED(setsockopt), ALLOWED(getsockopt), ALLOWED(clock_gettime), ALLOWED(getpid),
+		ALLOWED(rt_sigaction), ALLOWED(rt_sigprocmask), ALLOWED(rt_sigpending),
+		ALLOWED(rt_sigreturn), ALLOWED(restart_syscall),
 #ifdef SYS_poll
-		SYS_poll, SYS_dup2,
+		ALLOWED(poll), ALLOWED(dup2),
 #endif
 #if defined __GLIBC__ && defined SYS_rseq
-		SYS_rseq,               /* a thread begins, with its signals blocked */
+		ALLOWED(rseq),          /* a thread begins, with its signals blocked */
 #endif
-		SYS_exit_group, SYS_exit, SYS_munmap, SYS_futex, SYS_set_robust_list
+		ALLOWED(exit_group), ALLOWED(exit), ALLOWED(munmap), ALLOWED(futex), ALLOWED(set_robust_list),
+		IF(SYS_ioctl, 0, 2), LOAD(ARGUMENT + 8), IF(FIONREAD, TO_ALLOW, TO_TRAP),
+		IF(SYS_kill, 0, 2), LOAD(ARGUMENT), IF((uint32_t)getpid(), TO_ALLOW, TO_TRAP),
+		IF(UINT32_MAX, TO_ALLOW, 0),    /* ptrace(2) has put -1 there: no call */
+		RETURN(TRAP), RETURN(ALLOW)
 	};
-	const struct instruction head[] = {
-		LOAD(ARCHITECTURE), UNLESS(ARCH, 1), SKIP(1), RETURN(KILL), LOAD(NUMBER),
-		UNLESS(UINT32_MAX, 1), RETURN(ALLOW),   /* ptrace(2) has put -1 there: no call */
-		UNLESS(SYS_ioctl, 4), LOAD(ARGUMENT + 8), UNLESS(FIONREAD, 1), RETURN(ALLOW), RETURN(TRAP),
-		/* with MSG_FASTOPEN it can connect */
-		UNLESS(SYS_sendto, 4), LOAD(ARGUMENT + 24), IF_BITS(MSG_FASTOPEN, 1), RETURN(ALLOW), RETURN(TRAP),
-		/* with F_SETOWN it can kill */
-		UNLESS(SYS_fcntl, 6), LOAD(ARGUMENT + 8), UNLESS(F_SETFL, 1), RETURN(ALLOW),
-		UNLESS(F_SETPIPE_SZ, 1), RETURN(ALLOW), RETURN(TRAP),
-		UNLESS(SYS_kill, 4), LOAD(ARGUMENT), UNLESS((uint32_t)getpid(), 1), RETURN(ALLOW), RETURN(TRAP),
-		AND(31), COPY_TO_X, LOAD(NUMBER), SHIFT(5),     /* X: which bit, A: of which word */
-	};
-	const struct instruction tail[] = {
-		SET(0), SHIFT_BY_X, UNLESS_ODD(1), RETURN(ALLOW), RETURN(TRAP)  /* SET: of no other word */
-	};
-	enum { WORDS = 16, HEAD = sizeof head / sizeof *head, TAIL = HEAD + 3 * WORDS };
-	struct instruction filter[TAIL + sizeof tail / sizeof *tail];
-	struct program program;
-	uint32_t words[WORDS] = { 0 };
-	int i, at = TAIL;
+	enum { LAST = sizeof filter / sizeof *filter - 1 };
+	const struct program program = { LAST + 1, filter };
 	long answer;
+	int i;
 
-	for (i = 0; i < (int)(sizeof calls / sizeof *calls); i++)
-		words[calls[i] / 32] |= UINT32_C(1) << calls[i] % 32;
-	memcpy(filter + TAIL, tail, sizeof tail);
-	for (i = 0; i < WORDS; i++) {
-		if (words[i] == 0)
-			continue;
-		at -= 3;
-		filter[at] = (struct instruction)UNLESS((uint32_t)i, 2);
-		filter[at + 1] = (struct instruction)SET(words[i]);
-		filter[at + 2] = (struct instruction)SKIP((uint32_t)(TAIL - at - 2));
+	for (i = 0; i < LAST; i++) {    /* skips are counted from the next instruction */
+		if (filter[i].yes >= TO_TRAP)
+			filter[i].yes = (uint8_t)(LAST - 1 - i - (filter[i].yes == TO_TRAP));
+		if (filter[i].no >= TO_TRAP)
+			filter[i].no = (uint8_t)(LAST - 1 - i - (filter[i].no == TO_TRAP));
 	}
-	at -= HEAD;
-	memcpy(filter + at, head, sizeof head);
-	program.len = (unsigned short)(sizeof filter / sizeof *filter - (size_t)at);
-	program.code = filter + at;
 	answer = syscall(SYS_seccomp, SET_MODE_FILTER, TSYNC | SPEC_ALLOW, &program);
 	if (answer != 0 && errno == EINVAL)
 		answer = syscall(SYS_seccomp, SET_MODE_FILTER, TSYNC, &program);        /* before 4.17 */
