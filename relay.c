@@ -65,6 +65,7 @@
 
 enum { BUFFER_SIZE = 256 * 1024, PIPE_SIZE = 1024 * 1024 };
 enum { PAGE = 4096 };           /* of memory, at least */
+enum { VALUE_MAX = 300 };       /* bytes of a value in the log, of six that a line may have */
 enum { AT_ONCE = 50 };          /* milliseconds: longer than to a backend nearby */
 
 /* Exit statuses, after the UCSPI custom: 100 stays wrong until somebody mends
@@ -103,7 +104,7 @@ struct options {
 /* Bytes on their way from one end to the other. */
 struct direction {
 	int from, to;
-	unsigned char *buf;                 /* of BUFFER_SIZE bytes */
+	unsigned char *buf;                 /* of BUFFER_SIZE bytes, chosen for each read */
 	size_t start;                       /* in buf, of what is held there */
 	size_t held;                        /* bytes read from `from`, not yet written */
 	enum { SMALL, BULKY, NO_PIPE } flow;    /* as the last read was; or it is copied */
@@ -114,6 +115,48 @@ struct direction {
 	unsigned long long bytes;           /* written to `to` */
 	bool ended;                         /* EOF has come in and gone out */
 	bool hung_up[2];                    /* FROM, TO: its other side is closed */
+};
+
+enum { ATTEMPTS = 32 };         /* at once */
+
+/* A backend that is being tried. */
+struct target {
+	struct backend backend;
+	int rank;
+	const struct addrinfo *next;        /* its addresses that are not yet tried */
+	int under_way;                      /* attempts; 0, and no next: it is free */
+	long long deadline;
+	char why[VALUE_MAX + 1];            /* the last attempt failed */
+};
+
+/* getaddrinfo(3) knows no time limit: it has a thread of its own, which is left
+ * behind when the time is over. */
+struct lookup {
+	char host[256], port[16];
+	struct addrinfo *found;
+	const char *error;      /* why there is none */
+	int done[2];            /* a pipe: it ends when there is an answer */
+};
+
+/* A connection that is being made, or a name that is looked up. */
+struct attempt {
+	struct target *target;
+	const struct addrinfo *to;          /* NULL: it is a look-up */
+	struct lookup *lookup;              /* this one */
+};
+
+/* All that is under way. Times are in milliseconds since it began. The clock is
+ * not read before it has to be: for a connection made AT_ONCE never. */
+struct race {
+	const struct choice *next, *end;    /* backends that are not yet tried */
+	long long began;                    /* 0: the clock has not been read */
+	struct end *won;
+	int count;                          /* of attempts */
+	int used;                           /* of targets: more were never needed */
+	struct pollfd p[1 + ATTEMPTS];      /* the client's, then the attempts' */
+	struct attempt attempts[ATTEMPTS];
+	struct target *targets[ATTEMPTS];
+	struct target first;                /* of them, often the only one */
 };
 
 enum ending { NOT_YET, DONE, CLIENT_RESET, BACKEND_RESET, IDLE, SIGNAL };
@@ -142,15 +185,22 @@ static struct {
 enum { CLIENT, BACKEND };          /* of ends, and of directions by where they come from */
 enum { FROM, TO };
 
-/* What is large. GNU ld puts what is common behind all other data, the C library's
- * too: so what every connection needs is in few pages, and each page that is touched
- * costs more than a system call. */
+/* What is large, or of no use to a connection that rests: release gives it back. GNU ld
+ * puts what is common behind all other data, the C library's too: so what every
+ * connection needs is in few pages, and each page that is touched costs more than a
+ * system call. */
 __attribute__((common)) struct {
+	struct race race;
 	unsigned char buffers[2][BUFFER_SIZE];
 	/* The TLVs that relay adds, as a header without addresses, of conn.own_len
 	 * bytes. Far from PROXYHDR_MAX, so that addresses always fit. */
 	unsigned char own[32 * 1024];
+	/* GNU ld begins the data on a new page where that makes a page fewer in all:
+	 * with this it does, or needs not, for what comes before to lie in one page. */
+	unsigned char padding[2048];
 } large;
+
+static struct race *const race = &large.race;
 
 /* ---- messages ---- */
 
@@ -160,8 +210,6 @@ struct line {
 	char text[2048];
 	size_t len;
 };
-
-enum { VALUE_MAX = 300 };       /* of six that a line may have */
 
 __attribute__((format(printf, 2, 3)))
 static void add(struct line *line, const char *format, ...)
@@ -420,6 +468,17 @@ static void fail(int status, const char *format, ...)
 		emit(LOG_ERR, &line);
 	}
 	_exit(status);          /* exit(3) waits for locks that a look-up may hold */
+}
+
+/* All of it on standard output. Not by stdio, whose buffer lies among what every
+ * connection touches. */
+static void print(const char *text)
+{
+	ssize_t n;
+
+	for (; *text != '\0'; text += n)
+		if ((n = write(STDOUT_FILENO, text, strlen(text))) < 0)
+			fail(EXIT_SYSTEM, "standard output: %s", strerror(errno));
 }
 
 /* Where it fails, a cut would look like an end, or an end would be cut. */
@@ -1161,8 +1220,8 @@ static void parse_options(int argc, char **argv, struct options *o)
 			parse_tlv(optarg);
 			break;
 		case 'h': case 'V':
-			fputs(option == 'h' ? help : "relay " VERSION "\n", stdout);
-			exit(fflush(stdout) == 0 ? 0 : EXIT_SYSTEM);
+			print(option == 'h' ? help : "relay " VERSION "\n");
+			exit(0);
 		default:
 			bad_option(option, argv[optind <= argc ? optind - 1 : argc - 1]);
 		}
@@ -1518,6 +1577,18 @@ static ssize_t fill_pipe(struct direction *d)
 	return n > 0 ? n : 0;
 }
 
+/* The first one, unless bytes wait there. Two directions that hold nothing share it:
+ * that is fewer pages to touch, and to keep in the processor's caches. */
+static unsigned char *free_buffer(void)
+{
+	bool taken = false;
+	int i;
+
+	for (i = 0; i < 2; i++)
+		taken |= conn.directions[i].held > 0 && conn.directions[i].buf == large.buffers[0];
+	return large.buffers[taken];
+}
+
 /* Reads what there is, as read(2) does. The one place where the path is chosen: the
  * bytes of a bulky flow are not copied, splice hands them on inside the kernel. */
 static ssize_t fill(struct direction *d)
@@ -1526,6 +1597,7 @@ static ssize_t fill(struct direction *d)
 
 	d->piped = n > 0;
 	if (n == 0) {
+		d->buf = free_buffer();
 		n = read_now(d->from, d->buf, BUFFER_SIZE);
 		d->start = 0;
 	}
@@ -1563,8 +1635,8 @@ static void release(struct direction d[2])
 		d[i].used = false;
 	}
 #ifdef LINUX
-	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), start = (uintptr_t)large.buffers;
-	uintptr_t end = (start + sizeof large.buffers) / page * page;
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), start = (uintptr_t)&large;
+	uintptr_t end = (start + sizeof large) / page * page;
 
 	start = (start + page - 1) / page * page;
 	madvise((void *)start, end - start, MADV_DONTNEED);
@@ -1985,50 +2057,8 @@ static struct choice *order_backends(const struct options *o)
 
 /* ---- connect to it ---- */
 
-/* RFC 8305 5: how long an attempt is waited for before the next one starts beside
- * it; and how many there are at once. */
-enum { STAGGER = 250, ATTEMPTS = 32 };
+enum { STAGGER = 250 };         /* RFC 8305 5: milliseconds, before the next attempt starts beside one */
 enum { PAUSE = 20 };            /* milliseconds, before a full queue is tried again */
-
-/* A backend that is being tried. */
-struct target {
-	struct backend backend;
-	int rank;
-	const struct addrinfo *next;        /* its addresses that are not yet tried */
-	int under_way;                      /* attempts; 0, and no next: it is free */
-	long long deadline;
-	char why[VALUE_MAX + 1];            /* the last attempt failed */
-};
-
-/* getaddrinfo(3) knows no time limit: it has a thread of its own, which is left
- * behind when the time is over. */
-struct lookup {
-	char host[256], port[16];
-	struct addrinfo *found;
-	const char *error;      /* why there is none */
-	int done[2];            /* a pipe: it ends when there is an answer */
-};
-
-/* A connection that is being made, or a name that is looked up. */
-struct attempt {
-	struct target *target;
-	const struct addrinfo *to;          /* NULL: it is a look-up */
-	struct lookup *lookup;              /* this one */
-};
-
-/* All that is under way. Times are in milliseconds since it began. The clock is
- * not read before it has to be: for a connection made AT_ONCE never. */
-static struct {
-	const struct choice *next, *end;    /* backends that are not yet tried */
-	long long began;                    /* 0: the clock has not been read */
-	struct end *won;
-	int count;                          /* of attempts */
-	int used;                           /* of targets: more were never needed */
-	struct pollfd p[1 + ATTEMPTS];      /* the client's, then the attempts' */
-	struct attempt attempts[ATTEMPTS];
-	struct target *targets[ATTEMPTS];
-	struct target first;                /* of them, often the only one */
-} race;
 
 enum progress { STARTED, CONNECTED, FAILED, NONE_LEFT };
 
@@ -2292,14 +2322,14 @@ static bool is_own_peer(int fd, const struct addrinfo *to)
 /* Ends attempt i, which has failed, and its backend with the last one. */
 static enum progress end_attempt(int i)
 {
-	struct target *t = race.attempts[i].target;
-	size_t behind = (size_t)(--race.count - i);
+	struct target *t = race->attempts[i].target;
+	size_t behind = (size_t)(--race->count - i);
 
-	if (race.began == 0)            /* many that fail soon take long, too */
-		race.began = now();
-	close(race.p[1 + i].fd);
-	memmove(&race.attempts[i], &race.attempts[i + 1], behind * sizeof *race.attempts);
-	memmove(&race.p[1 + i], &race.p[2 + i], behind * sizeof *race.p);
+	if (race->began == 0)            /* many that fail soon take long, too */
+		race->began = now();
+	close(race->p[1 + i].fd);
+	memmove(&race->attempts[i], &race->attempts[i + 1], behind * sizeof *race->attempts);
+	memmove(&race->p[1 + i], &race->p[2 + i], behind * sizeof *race->p);
 	if (--t->under_way == 0 && t->next == NULL)
 		log_skipped(t, t->why);
 	return FAILED;
@@ -2309,14 +2339,14 @@ static enum progress end_attempt(int i)
  * has not answered, has been passed over. */
 static enum progress win(int i)
 {
-	const struct attempt *won = &race.attempts[i];
-	int fd = race.p[1 + i].fd, j;
+	const struct attempt *won = &race->attempts[i];
+	int fd = race->p[1 + i].fd, j;
 
-	for (j = 0; j < race.count; j++)
+	for (j = 0; j < race->count; j++)
 		if (j != i)
-			close(race.p[1 + j].fd);
-	for (j = 0; j < race.used; j++) {
-		const struct target *t = race.targets[j];
+			close(race->p[1 + j].fd);
+	for (j = 0; j < race->used; j++) {
+		const struct target *t = race->targets[j];
 
 		if (t->rank < won->target->rank && t->under_way > 0)
 			log_skipped(t, "no answer yet, another backend was faster");
@@ -2324,9 +2354,9 @@ static enum progress win(int i)
 	conn.text = won->target->backend.text;
 	set_backend(won->to);
 	if (won->target->backend.descriptors.in > 0)
-		take_descriptors(race.won, &won->target->backend.descriptors);
+		take_descriptors(race->won, &won->target->backend.descriptors);
 	else
-		*race.won = (struct end){ fd, fd, fd };
+		*race->won = (struct end){ fd, fd, fd };
 	return CONNECTED;
 }
 
@@ -2337,8 +2367,8 @@ static bool is_passing(int error, int i)
 
 	if (error != EMFILE && error != ENFILE && error != ENOBUFS && error != ENOMEM)
 		return false;
-	for (j = 0; j < race.count; j++)
-		if (j != i && race.p[1 + j].fd >= 0)
+	for (j = 0; j < race->count; j++)
+		if (j != i && race->p[1 + j].fd >= 0)
 			return true;
 	return false;
 }
@@ -2347,9 +2377,9 @@ static bool is_passing(int error, int i)
  * pass, or a UNIX socket's queue is full, it is tried again. */
 static enum progress try_attempt(int i, long long ms)
 {
-	struct attempt *a = &race.attempts[i];
+	struct attempt *a = &race->attempts[i];
 	struct target *t = a->target;
-	struct pollfd *p = &race.p[1 + i];
+	struct pollfd *p = &race->p[1 + i];
 	bool full;
 
 	if (t->backend.descriptors.in > 0)
@@ -2379,17 +2409,17 @@ static enum progress try_attempt(int i, long long ms)
 /* Attempt i is ready, its time is over, or it is to be tried again. */
 static enum progress advance_attempt(int i, long long ms)
 {
-	struct attempt *a = &race.attempts[i];
+	struct attempt *a = &race->attempts[i];
 	struct target *t = a->target;
-	short revents = race.p[1 + i].revents;
+	short revents = race->p[1 + i].revents;
 	socklen_t len = sizeof(int);
 	int error = ETIMEDOUT;
 
-	if (race.p[1 + i].fd < 0 && ms < t->deadline)
+	if (race->p[1 + i].fd < 0 && ms < t->deadline)
 		return try_attempt(i, ms);
 	if (revents == 0 && ms < t->deadline)
 		return STARTED;
-	if (a->to == NULL && race.p[1 + i].fd >= 0) {
+	if (a->to == NULL && race->p[1 + i].fd >= 0) {
 		if (revents == 0)
 			explain(t, "looking up %s: no answer within %g s", a->lookup->host, conn.options.timeout / 1000.0);
 		else if (a->lookup->error != NULL)
@@ -2399,26 +2429,26 @@ static enum progress advance_attempt(int i, long long ms)
 		return end_attempt(i);
 	}
 	if (revents & POLLERR) {
-		if (getsockopt(race.p[1 + i].fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
+		if (getsockopt(race->p[1 + i].fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
 			error = errno;
-	} else if (revents != 0 && a->to != NULL && is_own_peer(race.p[1 + i].fd, a->to))
+	} else if (revents != 0 && a->to != NULL && is_own_peer(race->p[1 + i].fd, a->to))
 		error = ECONNREFUSED;
 	else if (revents != 0)
 		return win(i);
 	if (ms >= t->deadline)
 		t->next = NULL;
-	if (race.p[1 + i].fd >= 0)
+	if (race->p[1 + i].fd >= 0)
 		explain_error(a, error);
 	return end_attempt(i);
 }
 
 static struct target *new_target(void)
 {
-	struct target *t = race.used == 0 ? &race.first : calloc(1, sizeof *t);
+	struct target *t = race->used == 0 ? &race->first : calloc(1, sizeof *t);
 
 	if (t == NULL)
 		fail(EXIT_SYSTEM, "no memory for another backend");
-	return race.targets[race.used++] = t;
+	return race->targets[race->used++] = t;
 }
 
 /* The backend that is tried already and has more addresses, else the next one. */
@@ -2427,19 +2457,19 @@ static struct target *next_target(long long ms)
 	struct target *t, *found = NULL, *unused = NULL;
 	int i;
 
-	for (i = 0; i < race.used; i++) {
-		t = race.targets[i];
+	for (i = 0; i < race->used; i++) {
+		t = race->targets[i];
 		if (t->next != NULL && (found == NULL || t->rank < found->rank))
 			found = t;
 		if (t->next == NULL && t->under_way == 0 && unused == NULL)
 			unused = t;
 	}
-	if (found != NULL || race.next == race.end)
+	if (found != NULL || race->next == race->end)
 		return found;
 	if (unused == NULL)
 		unused = new_target();
-	parse_backend(&unused->backend, race.next->text);
-	unused->rank = race.next++->rank;
+	parse_backend(&unused->backend, race->next->text);
+	unused->rank = race->next++->rank;
 	unused->deadline = ms + conn.options.timeout;
 	return unused;
 }
@@ -2448,34 +2478,34 @@ static struct target *next_target(long long ms)
 static enum progress start_attempt(long long ms)
 {
 	struct target *t = next_target(ms);
-	struct attempt *a = &race.attempts[race.count];
+	struct attempt *a = &race->attempts[race->count];
 
 	if (t == NULL)
 		return NONE_LEFT;
 	*a = (struct attempt){ .target = t };
 	t->under_way++;
-	race.count++;
+	race->count++;
 	if (t->next != NULL || t->backend.host[0] == '\0') {
 		a->to = t->next != NULL ? t->next : &t->backend.address;
 		t->next = a->to->ai_next;
 	}
-	return try_attempt(race.count - 1, ms);
+	return try_attempt(race->count - 1, ms);
 }
 
 /* How long to wait, at most, until something is due: the next attempt is not, while
  * there is no room for it. */
 static int time_to_wait(long long ms, long long due)
 {
-	long long at = race.count < ATTEMPTS ? due : LLONG_MAX;
+	long long at = race->count < ATTEMPTS ? due : LLONG_MAX;
 	int i;
 
-	for (i = 0; i < race.count; i++) {
-		if (race.attempts[i].target->deadline < at)
-			at = race.attempts[i].target->deadline;
-		if (race.p[1 + i].fd < 0 && ms + PAUSE < at)
+	for (i = 0; i < race->count; i++) {
+		if (race->attempts[i].target->deadline < at)
+			at = race->attempts[i].target->deadline;
+		if (race->p[1 + i].fd < 0 && ms + PAUSE < at)
 			at = ms + PAUSE;
 	}
-	if (race.began == 0 && ms + AT_ONCE < at)
+	if (race->began == 0 && ms + AT_ONCE < at)
 		at = ms + AT_ONCE;
 	return at > ms ? (int)(at - ms) : 0;    /* no more than --timeout */
 }
@@ -2483,9 +2513,9 @@ static int time_to_wait(long long ms, long long due)
 /* Returns what time it is then. */
 static long long wait_for_attempts(int ms)
 {
-	if (!wait_in_setup(race.p, (nfds_t)race.count + 1, ms) && race.began == 0)
-		race.began = now() - ms;
-	return race.began > 0 ? now() - race.began : 0;
+	if (!wait_in_setup(race->p, (nfds_t)race->count + 1, ms) && race->began == 0)
+		race->began = now() - ms;
+	return race->began > 0 ? now() - race->began : 0;
 }
 
 /* Connects to the first of these backends that takes it: RFC 8305's happy eyeballs,
@@ -2496,22 +2526,22 @@ static bool connect_any(const struct choice *list, int count, struct end *won)
 	long long ms = 0, due = 0;
 	int i;
 
-	if (race.won != NULL)
-		memset(&race, 0, sizeof race);  /* the next one of --check */
-	race.next = list;
-	race.end = list + count;
-	race.won = won;
+	if (race->won != NULL)
+		memset(race, 0, sizeof *race);  /* the next one of --check */
+	race->next = list;
+	race->end = list + count;
+	race->won = won;
 	for (;;) {
-		while (race.count < ATTEMPTS && (race.count == 0 || ms >= due)) {
+		while (race->count < ATTEMPTS && (race->count == 0 || ms >= due)) {
 			if ((progress = start_attempt(ms)) == CONNECTED)
 				return true;
-			if (progress == NONE_LEFT && race.count == 0)
+			if (progress == NONE_LEFT && race->count == 0)
 				return false;
 			due = progress == FAILED ? ms : progress == STARTED ? ms + STAGGER : LLONG_MAX;
 		}
 		ms = wait_for_attempts(time_to_wait(ms, due));
 		/* in their order: of two at once the first is taken */
-		for (i = 0; i < race.count; ) {
+		for (i = 0; i < race->count; ) {
 			if ((progress = advance_attempt(i, ms)) == CONNECTED)
 				return true;
 			if (progress == FAILED)
@@ -2529,7 +2559,7 @@ static void connect_backend(struct end *backend)
 	if (connect_any(order_backends(o), o->count, backend))
 		return;
 	if (o->count == 1)
-		fail(EXIT_SYSTEM, "%s", race.first.why);
+		fail(EXIT_SYSTEM, "%s", race->first.why);
 	fail(EXIT_SYSTEM, "none of the %d backends takes the connection", o->count);
 }
 
@@ -2592,7 +2622,7 @@ static size_t build_check(unsigned char *buf, int fd)
  * NUL ends a line too. Returns how that ended: a word. */
 static const char *try_header(const struct end *backend, char *answer, size_t size)
 {
-	unsigned char *header = large.buffers[CLIENT];
+	unsigned char *header = large.buffers[0];
 	struct pollfd p[2] = { { 0 }, { backend->in, POLLIN, 0 } };
 	size_t len = 0, sent = 0, n = build_check(header, backend->in);
 	long long end = now() + CHECK_TIME, ms;
@@ -2639,7 +2669,7 @@ static void report_check(const char *text, long long ms, const char *ended, cons
 		return;
 	add(&line, why == NULL ? "ok" : "failed");
 	add_pair(&line, "backend", text);
-	if (ended != NULL && race.first.backend.host[0] != '\0')
+	if (ended != NULL && race->first.backend.host[0] != '\0')
 		add_address(&line, "address", &conn.backend);
 	add(&line, " connect_ms=%lld", ms);
 	if (ended != NULL)
@@ -2648,8 +2678,8 @@ static void report_check(const char *text, long long ms, const char *ended, cons
 		add_pair(&line, "answer", answer);
 	if (why != NULL)
 		add_pair(&line, "msg", why);
-	if (puts(line.text) < 0 || fflush(stdout) != 0)
-		fail(EXIT_SYSTEM, "standard output: %s", strerror(errno));
+	add(&line, "\n");
+	print(line.text);
 }
 
 /* Whether one backend takes the header. */
@@ -2661,7 +2691,7 @@ static bool check(const struct choice *backend)
 	long long start = now(), ms;
 
 	if (!connect_any(backend, 1, &end)) {
-		report_check(backend->text, now() - start, NULL, NULL, race.first.why);
+		report_check(backend->text, now() - start, NULL, NULL, race->first.why);
 		return false;
 	}
 	ms = now() - start;
@@ -2968,8 +2998,7 @@ int main(int argc, char **argv)
 		conn.started = now();
 		catch_signals();
 	}
-	up->buf = large.buffers[CLIENT];
-	down->buf = large.buffers[BACKEND];
+	up->buf = large.buffers[0];
 	find_client(client);
 	if (conn.options.accept_from != NULL)
 		ask_header(client, up);
