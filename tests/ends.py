@@ -1425,6 +1425,26 @@ def idle_gives_memory_back():
 
 
 @scenario
+def rest_takes_one_page_of_data():
+    """Of what relay has written to, beside its stack: see `large` in relay.c."""
+    with Relay() as relay:
+        client, backend = relay.connect()
+        client.sendall(b"ping")
+        backend.sendall(b"pong")
+        assert read(backend, 4) + read(client, 4) == b"pingpong"
+
+        def data():
+            with open(f"/proc/{relay.pid()}/smaps", encoding="ascii") as file:
+                maps = re.findall(r"^\w+-\w+ rw.*?^Anonymous: +(\d+) kB", file.read().partition("[stack]")[0], re.M | re.S)
+            return sum(map(int, maps)) * 1024
+
+        wait_until(lambda: data() <= os.sysconf("SC_PAGE_SIZE"), 5)
+        half_close(client)
+        half_close(backend)
+        assert relay.status() == 0
+
+
+@scenario
 def stalled_bulk_keeps_its_bytes():
     """What relay itself holds, for longer than it takes to give memory back."""
     with Relay() as relay:

@@ -28,6 +28,10 @@ holds() {
     holds idle_gives_memory_back
 }
 
+@test "an idle connection keeps one page of data" {
+    holds rest_takes_one_page_of_data
+}
+
 @test "bytes that a stalled connection holds stay where they are" {
     holds stalled_bulk_keeps_its_bytes
 }
