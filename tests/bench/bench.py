@@ -42,14 +42,15 @@ PROXYD = "/lib/systemd/systemd-socket-proxyd"
 MODES = {
     "full": dict(crowd=(200, 30_000_000), rounds=5, at_once=(1, 8, 64), checked=16_000_001, setups=4000, seconds=1, trips=20_000,
                  stream=1_000_000_000, streaming=1, steps=(10, 500, 2000, 5000), passing=2000, open_seconds=10,
-                 settle=4, settle_before=8, builds=2_000_000, stepped=True),
+                 settle=4, settle_before=8, builds=2_000_000, stepped=True, sampled=4),
     "quick": dict(crowd=(200, 2_000_000), rounds=2, at_once=(1, 8, 64), checked=4_000_001, setups=200, seconds=1, trips=2000,
                   stream=128_000_000, streaming=0, steps=(10, 500), passing=500, open_seconds=1,
-                  settle=2, settle_before=3, builds=200_000, stepped=False),
+                  settle=2, settle_before=3, builds=200_000, stepped=False, sampled=0),
     "tiny": dict(crowd=(5, 1_000_000), rounds=1, at_once=(1, 4), checked=200_001, setups=8, seconds=1, trips=20,
                  stream=1_000_000, streaming=0, steps=(2, 5), passing=5, open_seconds=1,
-                 settle=0, settle_before=0, builds=1000, stepped=False),
+                 settle=0, settle_before=0, builds=1000, stepped=False, sampled=1),
 }
+SAMPLES = 2500  # a second, of each processor: more would be in the way of what is looked at
 PASSED = 1_000_000  # bytes, each way, through each idle connection
 REST = 1.2  # seconds, until what is idle counts as idle again
 
@@ -181,6 +182,9 @@ BUILDS = {
     "built with glibc, static": "glibc",
     "built with glibc, Debian's flags": "debian",
 }
+
+# Whose processor time is looked at more closely, and what the launched process is called.
+PROFILED = {"floor": "floor", "least": "least", "built without sandbox": "relay", "relay": "relay"}
 
 PACKAGES = ["ucspi-tcp", "ipsvd", "openbsd-inetd", "s6", "netcat-openbsd", "socat", "ncat", "haproxy", "nginx", "redir", "systemd"]
 
@@ -599,6 +603,35 @@ class Bench:
             said += ": " + " ".join(names[1:calls + 1])
         self.say("start-up".ljust(16), peer.name.ljust(22), said)
 
+    def profile(self, peer):
+        """1, by what the processors do meanwhile: microseconds of theirs for each
+        connection, of everybody and, of the program, in each system call."""
+        data = os.path.join(tempfile.mkdtemp(dir=self.temp), "data")
+        done = subprocess.run(["perf", "record", "-q", "-a", "-g", "-e", "cpu-clock", "-F", str(SAMPLES), "-o", data, "--",
+                               LOAD, "setup", str(peer.port), peer.header, "1", "1000000", str(self.mode["sampled"])],
+                              capture_output=True, text=True, check=False)
+        if done.returncode:
+            self.note(f"profile {peer.name}", f"skipped: {done.stderr.strip()[-200:]}")
+            return
+        each = 1e6 / SAMPLES / int(done.stdout.split()[0])
+        script = subprocess.run(["perf", "script", "-i", data, "-F", "comm,ip,sym"], capture_output=True, text=True, check=True)
+        spent = {}
+        for sample in script.stdout.split("\n\n"):
+            comm, _, stack = sample.strip().partition("\n")
+            who = {"tcpserver": "tcpserver", "load": "client and backend", PROFILED[peer.name]: "the program"}.get(
+                comm.strip(), "the kernel's own")
+            if comm.startswith("swapper") or not comm:
+                continue  # idle
+            spent[who] = spent.get(who, 0) + each
+            if who == "the program":
+                call = re.search(r"__\w+_sys_(\w+)|do_(seccomp)", stack)
+                part = "page fault" if "page_fault" in stack else call[1] or call[2] if call else "else"
+                spent[part] = spent.get(part, 0) + each
+        for part, took in spent.items():
+            self.add("profile", part, peer.name, "us", took)
+        self.say("profile".ljust(16), peer.name.ljust(22),
+                 ", ".join(f"{part} {took:.0f}" for part, took in sorted(spent.items(), key=lambda item: -item[1])))
+
     def crowd(self, peer):
         """3, with many at once, of a user without privileges: all of a user's pipes
         share fs.pipe-user-pages-soft. All of them down, GB/s together."""
@@ -665,6 +698,9 @@ class Bench:
                     for peer in self.peers:
                         if os.geteuid() == 0 and peer.name in ("relay", "relay without splice"):
                             self.crowd(peer)
+                    for peer in self.peers:
+                        if os.geteuid() == 0 and peer.name in PROFILED and self.mode["sampled"]:
+                            self.profile(peer)
                     self.round(number, self.begun + seconds)
                     self.write()
                     if time.monotonic() - self.begun > seconds * (number + 1) / (number + 2):
@@ -815,10 +851,20 @@ class Results:
             lines.append([name, f"{took:.0f}", f"{faults:.0f}", f"{size / 1024:.0f}"])
         return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
+    def profiles(self):
+        """Microseconds of processor time for a connection, in Markdown."""
+        parts = {at: value for (measure, at, peer), value in self.median.items() if (measure, peer) == ("profile", "relay")}
+        lines = [["", *PROFILED], ["---"] * (1 + len(PROFILED))]
+        for part in sorted(parts, key=parts.get, reverse=True):
+            lines.append([part, *(f"{self.median.get(('profile', part, name), 0):.0f}" for name in PROFILED)])
+        return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
     def print(self):
         print(self.table())
         print()
         print(self.builds())
+        print()
+        print(self.profiles())
         print()
         print("What the project has set itself, and whether this run has reached it:")
         try:
