@@ -110,7 +110,7 @@ struct direction {
 	enum { SMALL, BULKY, NO_PIPE } flow;    /* as the last read was; or it is copied */
 	int pipe[2];                        /* of a bulky one; -1: none is open */
 	bool piped;                         /* what is held is in the pipe */
-	bool used;                          /* more memory than an idle one needs */
+	bool used;                          /* memory that an idle one does not need */
 	size_t header;                      /* of what goes to `to`, not the peer's */
 	unsigned long long bytes;           /* written to `to` */
 	bool ended;                         /* EOF has come in and gone out */
@@ -195,9 +195,9 @@ __attribute__((common)) struct {
 	/* The TLVs that relay adds, as a header without addresses, of conn.own_len
 	 * bytes. Far from PROXYHDR_MAX, so that addresses always fit. */
 	unsigned char own[32 * 1024];
-	/* GNU ld begins the data on a new page where that makes a page fewer in all:
-	 * with this it does, or needs not, for what comes before to lie in one page. */
-	unsigned char padding[2048];
+	/* All of this are whole pages. GNU ld begins the data on a new page where that
+	 * makes a page fewer in all: so it does where what comes before would cross one. */
+	unsigned char padding[PAGE - sizeof(struct race) % PAGE];
 } large;
 
 static struct race *const race = &large.race;
@@ -1577,15 +1577,16 @@ static ssize_t fill_pipe(struct direction *d)
 	return n > 0 ? n : 0;
 }
 
-/* The first one, unless bytes wait there. Two directions that hold nothing share it:
+/* The first one, unless the other direction's bytes wait there. Else both share it:
  * that is fewer pages to touch, and to keep in the processor's caches. */
 static unsigned char *free_buffer(void)
 {
+	const struct direction *d = conn.directions;
 	bool taken = false;
 	int i;
 
 	for (i = 0; i < 2; i++)
-		taken |= conn.directions[i].held > 0 && conn.directions[i].buf == large.buffers[0];
+		taken |= d[i].held > 0 && !d[i].piped && d[i].buf == large.buffers[0];
 	return large.buffers[taken];
 }
 
@@ -1602,6 +1603,7 @@ static ssize_t fill(struct direction *d)
 		d->start = 0;
 	}
 	d->held = n > 0 ? (size_t)n : 0;
+	d->used = true;
 	if (n > 0 && d->flow != NO_PIPE)
 		d->flow = n >= BULK ? BULKY : SMALL;
 	return n;
@@ -1619,11 +1621,11 @@ static ssize_t flush(struct direction *d)
 		d->start += (size_t)n;
 	d->held -= (size_t)n;
 	d->bytes += (size_t)n;
-	d->used |= d->piped || d->start > PAGE;
 	return n;
 }
 
-/* Gives back what only a busy connection needs; nothing is held. */
+/* Gives back what connecting has needed, and what a busy connection does; nothing is
+ * held. */
 static void release(struct direction d[2])
 {
 	int i;
@@ -2325,7 +2327,7 @@ static enum progress end_attempt(int i)
 	struct target *t = race->attempts[i].target;
 	size_t behind = (size_t)(--race->count - i);
 
-	if (race->began == 0)            /* many that fail soon take long, too */
+	if (race->began == 0)           /* many that fail soon take long, too */
 		race->began = now();
 	close(race->p[1 + i].fd);
 	memmove(&race->attempts[i], &race->attempts[i + 1], behind * sizeof *race->attempts);
@@ -2912,8 +2914,9 @@ enum { SET_MODE_FILTER = 1, TSYNC = 1, SPEC_ALLOW = 4 };
 /* seccomp(2): this process moves bytes, waits, logs and ends, and nothing else from
  * here on. The kernel runs a filter once for each number that there is, to learn which
  * are always allowed (kernel/seccomp.c, seccomp_cache_prepare), but no further than to
- * an instruction such as the first one here: that takes half of the time that the whole
- * sandbox would take. A kernel or an emulator without seccomp does without. */
+ * an instruction such as the first one here: else that would be half of what the sandbox
+ * costs. In return the filter runs at each call: the frequent ones come first. A kernel
+ * or an emulator without seccomp does without. */
 __attribute__((noinline))       /* its stack would be that of all that follows */
 static void allow_only_relaying(void)
 {
@@ -2942,6 +2945,7 @@ static void allow_only_relaying(void)
 		RETURN(TRAP), RETURN(ALLOW)
 	};
 	enum { LAST = sizeof filter / sizeof *filter - 1 };
+	_Static_assert(sizeof filter / sizeof *filter <= TO_TRAP, "a skip is a byte");
 	const struct program program = { LAST + 1, filter };
 	long answer;
 	int i;
@@ -2999,6 +3003,7 @@ int main(int argc, char **argv)
 		catch_signals();
 	}
 	up->buf = large.buffers[0];
+	up->used = true;
 	find_client(client);
 	if (conn.options.accept_from != NULL)
 		ask_header(client, up);

@@ -70,6 +70,7 @@ def run(program, number, arch, arguments=()):
 def check_form(program):
     """What the kernel asks of one, bpf(4): it ends, whatever happens."""
     assert program[-1][0] == 0x06, "the last instruction is no RET"
+    assert program[0][0] == 0x07, "the kernel would run it for each number, to learn which are always allowed"
     for at, (code, jt, jf, _) in enumerate(program):
         steps = (jt, jf) if code & 7 == 5 else ()
         assert all(at + 1 + step < len(program) for step in steps), f"instruction {at} jumps out"

@@ -35,6 +35,12 @@ END
    fun:order_backends
 }
 {
+   backends that were tried
+   Memcheck:Leak
+   fun:calloc
+   fun:new_target
+}
+{
    answered
    Memcheck:Leak
    ...

@@ -468,6 +468,13 @@ os.execv(sys.argv[1], sys.argv[1:])')
     done
 }
 
+@test "--help and -V that cannot be written say so" {
+    local option
+    for option in --help -V; do
+        expect 111 '*standard output: No space left on device*' sh -c '"$1" "$2" >/dev/full' sh "$RELAY" "$option"
+    done
+}
+
 # --- the network ---
 
 @test "a backend that refuses: one line with the cause, status 111" {

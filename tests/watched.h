@@ -50,10 +50,11 @@ __attribute__((weak)) int __lsan_is_turned_off(void)
 /* What stays to the end though nothing points to it any more: what a look-up was about
  * and what it has found, once for each name on the command line, for the thread may be
  * in it when nobody waits any more (start_lookup; in glibc's resolver the sanitizer does
- * not see who has called); and the one list of the backends. */
+ * not see who has called); the one list of the backends, and those that were tried beside the
+ * first, which release forgets. */
 __attribute__((weak)) const char *__lsan_default_suppressions(void)
 {
-	return "leak:start_lookup\nleak:getaddrinfo\nleak:res_context_send\nleak:order_backends\n";
+	return "leak:start_lookup\nleak:getaddrinfo\nleak:res_context_send\nleak:order_backends\nleak:new_target\n";
 }
 
 __attribute__((weak)) const char *__lsan_default_options(void)
