@@ -217,13 +217,14 @@ def listens(port):
     return re.search(rf":{port:04X} 0+:0000 0A ", tables) is not None
 
 
-def processes():
-    """Of each that lives: its id, parent, session and when it began."""
+def processes(dead=False):
+    """Of each that lives, or is dead and still in its parent's books: its id, parent,
+    session and when it began."""
     for entry in os.listdir("/proc"):
         if entry.isdigit():
             with contextlib.suppress(OSError), open(f"/proc/{entry}/stat", encoding="utf-8", errors="replace") as stat:
                 fields = stat.read().rpartition(")")[2].split()
-                if fields[0] != "Z":
+                if (fields[0] == "Z") == dead:
                     yield int(entry), int(fields[1]), int(fields[3]), int(fields[19])
 
 
@@ -424,6 +425,12 @@ class Bench:
                         os.kill(pid, signal.SIGKILL)
                 deadline += 10
             time.sleep(0.01)
+        # redir is late to ask for its dead, who take 12 KiB each until then.
+        while peer.process and time.monotonic() < deadline:
+            family = tree(peer.process.pid)
+            if not any(parent in family for _, parent, _, _ in processes(dead=True)):
+                break
+            time.sleep(0.1)
 
     # - one measurement of one peer -
 
