@@ -493,6 +493,15 @@ measured() {
     assert_regex "$table" "HAProxy: $(measured memory 2000 HAProxy ' KiB') each, $(measured growth 5000 HAProxy ' µs')"
 }
 
+@test "README.md's tables of flags and of where the time goes are the benchmark's" {
+    local table
+    python3 "$TESTS/bench/bench.py" --show >"$BATS_TEST_TMPDIR/show"
+    table=$(sed -n '/^\*\*What flags cost/,/^The benchmark ends/p' "$ROOT/README.md" | grep '^|')
+    assert_equal "$(wc -l <<<"$table")" 25
+    run grep -vxFf "$BATS_TEST_TMPDIR/show" <<<"$table"
+    assert_output ''
+}
+
 @test "README.md's figures for proxyhdr and libproxyprotocol are the benchmark's" {
     local row version
     for version in 'v1, IPv4:v1-TCP4' 'v2, IPv4:v2-INET' 'v2, IPv6 with three TLVs:v2-INET6+TLVs'; do
