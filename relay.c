@@ -199,6 +199,7 @@ __attribute__((common)) struct {
 	 * makes a page fewer in all: so it does where what comes before would cross one. */
 	unsigned char padding[PAGE - sizeof(struct race) % PAGE];
 } large;
+_Static_assert(sizeof large % PAGE == 0, "whole pages");
 
 static struct race *const race = &large.race;
 

@@ -47,6 +47,9 @@ checked() {
     assert_equal "$(values stream | sort)" "$(grep -Ev '^(built|least)' <<<"$peers")"
     assert_equal "$(values stream_cpu | sort)" "$(grep -Ev '^(built|least|direct$)' <<<"$peers")"
     assert_equal "$(values setup_p50 | sort)" "$(grep -v '^relay without' <<<"floor"$'\n'"$peers" | sort)"
+    if ! grep -q '^# profile: skipped' "$RESULTS"; then
+        assert_equal "$(values profile | sort)" $'built without sandbox\nfloor\nleast\nrelay'
+    fi
     run grep -e FAILED -e '^# failed' "$BENCH" "$RESULTS"
     assert_output ''
 }

@@ -75,6 +75,7 @@ class Peer:
         self.name, self.header, self.command, self.launched = name, header, command, launched
         self.only, self.needs, self.files, self.whole, self.most = only, needs, files or {}, whole, most
         self.port = self.process = None
+        self.haunted = False
 
     def measured(self, what, at):
         return self.only is None or what in self.only or f"{what} {at}" in self.only
@@ -425,11 +426,13 @@ class Bench:
                         os.kill(pid, signal.SIGKILL)
                 deadline += 10
             time.sleep(0.01)
-        # redir is late to ask for its dead, who take 12 KiB each until then.
-        while peer.process and time.monotonic() < deadline:
+        # The dead take 12 KiB each until their parent asks for them: of redir's that is
+        # process 1, which may be late, or never do it.
+        while peer.process and not peer.haunted:
             family = tree(peer.process.pid)
-            if not any(parent in family for _, parent, _, _ in processes(dead=True)):
+            if not any(parent in family or session == peer.process.pid for _, parent, session, _ in processes(dead=True)):
                 break
+            peer.haunted = time.monotonic() > deadline
             time.sleep(0.1)
 
     # - one measurement of one peer -
@@ -614,21 +617,23 @@ class Bench:
         """1, by what the processors do meanwhile: microseconds of theirs for each
         connection, of everybody and, of the program, in each system call."""
         data = os.path.join(tempfile.mkdtemp(dir=self.temp), "data")
-        done = subprocess.run(["perf", "record", "-q", "-a", "-g", "-e", "cpu-clock", "-F", str(SAMPLES), "-o", data, "--",
-                               LOAD, "setup", str(peer.port), peer.header, "1", "1000000", str(self.mode["sampled"])],
+        record = ["perf", "record", "-q", "-a", "-g", "-e", "cpu-clock", "-F", str(SAMPLES), "-o", data, "--"]
+        done = subprocess.run([*record, LOAD, "setup", str(peer.port), peer.header, "1", "1000000", str(self.mode["sampled"])],
                               capture_output=True, text=True, check=False)
         if done.returncode:
-            self.note(f"profile {peer.name}", f"skipped: {done.stderr.strip()[-200:]}")
-            return
-        each = 1e6 / SAMPLES / int(done.stdout.split()[0])
-        script = subprocess.run(["perf", "script", "-i", data, "-F", "comm,ip,sym"], capture_output=True, text=True, check=True)
-        spent = {}
+            raise Failed(done.stderr.strip())
+        connections = int(done.stdout.split()[0])
+        script = subprocess.run(["perf", "script", "-i", data, "-F", "comm,period,ip,sym"],
+                                capture_output=True, text=True, check=True)
+        spent = {at: 0 for measure, at, name, _ in self.values if (measure, name) == ("profile", peer.name)}
         for sample in script.stdout.split("\n\n"):
-            comm, _, stack = sample.strip().partition("\n")
+            head, _, stack = sample.strip().partition("\n")
+            comm, _, nanoseconds = head.strip().rpartition(" ")
             who = {"tcpserver": "tcpserver", "load": "client and backend", PROFILED[peer.name]: "the program"}.get(
-                comm.strip(), "the kernel's own")
+                comm.strip(), "others")
             if comm.startswith("swapper") or not comm:
                 continue  # idle
+            each = int(nanoseconds) / 1000 / connections
             spent[who] = spent.get(who, 0) + each
             if who == "the program":
                 call = re.search(r"__\w+_sys_(\w+)|do_(seccomp)", stack)
@@ -700,14 +705,24 @@ class Bench:
                             self.say(f"start-up: {peer.name}: FAILED: {reason}")
                 for name, path in (("relay", RELAY), *((name, f"{BUILD}/{at}/relay") for name, at in BUILDS.items())):
                     self.add("binary", "file", name, "bytes", os.path.getsize(path))
+                perf = shutil.which("perf") and subprocess.run(
+                    ["perf", "record", "-q", "-a", "-e", "cpu-clock", "-o", "/dev/null", "true"], check=False,
+                    stderr=subprocess.DEVNULL).returncode == 0
+                if not perf:
+                    self.note("profile", "skipped: perf may not look at all processors")
                 for number in range(self.mode["rounds"]):
                     self.headers()
                     for peer in self.peers:
                         if os.geteuid() == 0 and peer.name in ("relay", "relay without splice"):
                             self.crowd(peer)
                     for peer in self.peers:
-                        if os.geteuid() == 0 and peer.name in PROFILED and self.mode["sampled"]:
-                            self.profile(peer)
+                        if perf and peer.name in PROFILED and self.mode["sampled"]:
+                            try:
+                                self.profile(peer)
+                            except Failed as reason:
+                                self.failures += 1
+                                self.note(f"failed {peer.name}", f"profile: {reason}")
+                                self.say(f"profile: {peer.name}: FAILED: {reason}")
                     self.round(number, self.begun + seconds)
                     self.write()
                     if time.monotonic() - self.begun > seconds * (number + 1) / (number + 2):
@@ -859,11 +874,21 @@ class Results:
         return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
     def profiles(self):
-        """Microseconds of processor time for a connection, in Markdown."""
-        parts = {at: value for (measure, at, peer), value in self.median.items() if (measure, peer) == ("profile", "relay")}
+        """Microseconds of processor time for a connection, in Markdown: everybody's, then
+        the program's parts, those that take two or more of any of them."""
+        whole = ["tcpserver", "client and backend", "others", "the program"]
+        same = {"exit": "exit_group", "poll": "ppoll"}
+        spent = {}
+        for (measure, at, peer), value in self.median.items():
+            if measure == "profile":
+                part = spent.setdefault(same.get(at, at), {})
+                part[peer] = part.get(peer, 0) + value
+        parts = [at for at, took in spent.items() if at not in (*whole, "else") and max(took.values()) >= 2]
+        parts.sort(key=lambda at: -spent[at].get("relay", 0))
+        spent["else"] = {peer: took - sum(spent[at].get(peer, 0) for at in parts)
+                         for peer, took in spent.get("the program", {}).items()}
         lines = [["", *PROFILED], ["---"] * (1 + len(PROFILED))]
-        for part in sorted(parts, key=parts.get, reverse=True):
-            lines.append([part, *(f"{self.median.get(('profile', part, name), 0):.0f}" for name in PROFILED)])
+        lines += [[at, *(f"{spent.get(at, {}).get(name, 0):.0f}" for name in PROFILED)] for at in (*whole, *parts, "else")]
         return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
     def print(self):
@@ -871,8 +896,9 @@ class Results:
         print()
         print(self.builds())
         print()
-        print(self.profiles())
-        print()
+        if any(measure == "profile" for measure, _, _ in self.median):
+            print(self.profiles())
+            print()
         print("What the project has set itself, and whether this run has reached it:")
         try:
             for what, value, relation, limit in self.goals():
