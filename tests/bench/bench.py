@@ -560,6 +560,14 @@ class Bench:
         for what, names in late.items():
             self.say(f"no time left for {what} of {len(names)} programs")
 
+    def attempt(self, what, measure, peer):
+        try:
+            measure(peer)
+        except Failed as reason:
+            self.failures += 1
+            self.note(f"failed {peer.name}", f"{what}: {reason}")
+            self.say(f"{what}: {peer.name}: FAILED: {reason}")
+
     # - what needs no rounds -
 
     def launched_once(self, command, header):
@@ -697,12 +705,7 @@ class Bench:
                     return 1
                 for peer in self.peers:
                     if peer.launched and platform.machine() == "x86_64":
-                        try:
-                            self.start_up(peer)
-                        except Failed as reason:
-                            self.failures += 1
-                            self.note(f"failed {peer.name}", f"start-up: {reason}")
-                            self.say(f"start-up: {peer.name}: FAILED: {reason}")
+                        self.attempt("start-up", self.start_up, peer)
                 for name, path in (("relay", RELAY), *((name, f"{BUILD}/{at}/relay") for name, at in BUILDS.items())):
                     self.add("binary", "file", name, "bytes", os.path.getsize(path))
                 perf = shutil.which("perf") and subprocess.run(
@@ -717,12 +720,7 @@ class Bench:
                             self.crowd(peer)
                     for peer in self.peers:
                         if perf and peer.name in PROFILED and self.mode["sampled"]:
-                            try:
-                                self.profile(peer)
-                            except Failed as reason:
-                                self.failures += 1
-                                self.note(f"failed {peer.name}", f"profile: {reason}")
-                                self.say(f"profile: {peer.name}: FAILED: {reason}")
+                            self.attempt("profile", self.profile, peer)
                     self.round(number, self.begun + seconds)
                     self.write()
                     if time.monotonic() - self.begun > seconds * (number + 1) / (number + 2):
