@@ -117,7 +117,7 @@ struct direction {
 	bool hung_up[2];                    /* FROM, TO: its other side is closed */
 };
 
-enum { ATTEMPTS = 32 };         /* at once */
+enum { ATTEMPTS = 32 };         /* of connections to backends, at once */
 
 /* A backend that is being tried. */
 struct target {
@@ -3004,7 +3004,7 @@ int main(int argc, char **argv)
 		catch_signals();
 	}
 	up->buf = large.buffers[0];
-	up->used = true;
+	up->used = true;        /* for connecting */
 	find_client(client);
 	if (conn.options.accept_from != NULL)
 		ask_header(client, up);
